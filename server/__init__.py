@@ -1,0 +1,1 @@
+"""Kagikura: an audited file store that serves SFTP and WebDAV."""

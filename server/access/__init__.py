@@ -1,0 +1,1 @@
+"""Admission, sessions and accounts: decided in `auth`, recorded here."""

@@ -1,0 +1,1 @@
+"""The trail: gate, journal, recorder, search."""

@@ -1,0 +1,1 @@
+"""The `kagikura` command: one file per noun."""

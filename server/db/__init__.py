@@ -1,0 +1,1 @@
+"""Engines, metadata and migrations."""

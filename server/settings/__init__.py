@@ -1,0 +1,1 @@
+"""The one settings schema, its loader and its reference."""

@@ -1,0 +1,226 @@
+"""Every setting: its bound, unit, help and safe default.
+
+`config/kagikura.toml` is generated from this page. Units end a name (`_s`, `_bytes`);
+the bound's side comes last (`_max`, `_min`). Unknown keys are errors.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 takes a free one, which the ready line names."""
+
+
+class Section(BaseModel):
+    """Common rules: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SftpSettings(Section):
+    """`[sftp]`: the SSH listener."""
+
+    enabled: bool = Field(default=True, description="Serve SFTP.")
+    host: tuple[str, ...] = Field(
+        ("0.0.0.0", "::"),  # noqa: S104 - the line check decides who is heard
+        description="Addresses to listen on; IPv4 and IPv6 use sockets of their own.",
+    )
+    port: Port = Field(2022, description="TCP port; 0 takes a free one.")
+    connections_max: int = Field(256, ge=1, le=4096, description="SSH connections.")
+    unauthenticated_max: int = Field(
+        64, ge=1, le=4096, description="Connections that have not logged in yet."
+    )
+    login_grace_s: int = Field(
+        60, ge=5, le=600, description="Seconds from connect to a finished login."
+    )
+    login_tries_max: int = Field(
+        6, ge=1, le=10, description="Failed tries before the connection is closed."
+    )
+    key_queries_max: int = Field(
+        20, ge=1, le=100, description="Unsigned public-key queries per connection."
+    )
+    channels_max: int = Field(4, ge=1, le=64, description="Channels per connection.")
+    handles_max: int = Field(
+        256, ge=1, le=4096, description="Open files and folders per channel."
+    )
+    packet_bytes_max: int = Field(
+        262144, ge=35000, le=1048576, description="Longest SSH or SFTP packet."
+    )
+    idle_timeout_s: int = Field(
+        3600, ge=10, le=86400, description="Silence before a session is closed."
+    )
+
+
+class SecretSettings(Section):
+    """`[webdav.secret]`: WebDAV with device secrets, for Windows and Finder."""
+
+    enabled: bool = Field(default=False, description="Serve it.")
+    host: tuple[str, ...] = Field(
+        ("0.0.0.0", "::"),  # noqa: S104 - the line check decides who is heard
+        description="Addresses to listen on.",
+    )
+    port: Port = Field(8445, description="TCP port; 0 takes a free one.")
+    tls: bool = Field(
+        default=True,
+        description="false only on loopback or behind a trusted proxy.",
+    )
+
+
+class WebdavSettings(Section):
+    """`[webdav]`: the HTTPS listener that asks for a device's certificate."""
+
+    enabled: bool = Field(default=True, description="Serve WebDAV.")
+    host: tuple[str, ...] = Field(
+        ("0.0.0.0", "::"),  # noqa: S104 - the line check decides who is heard
+        description="Addresses to listen on.",
+    )
+    port: Port = Field(8443, description="TCP port; 0 takes a free one.")
+    names: tuple[str, ...] = Field(
+        (),
+        description="More names and addresses for the self-made server certificate.",
+    )
+    certificate: Path | None = Field(
+        None, description="PEM file of a certificate of your own, chain included."
+    )
+    key: Path | None = Field(None, description="PEM file of its private key.")
+    threads: int = Field(40, ge=4, le=512, description="Requests served at once.")
+    connections_max: int = Field(
+        500, ge=10, le=10000, description="Kept-alive connections."
+    )
+    request_timeout_s: int = Field(
+        30, ge=5, le=600, description="Silence in a request before it is given up."
+    )
+    header_timeout_s: int = Field(
+        10, ge=1, le=120, description="Seconds for a handshake or a whole header."
+    )
+    header_bytes_max: int = Field(
+        65536, ge=4096, le=1048576, description="Longest request header."
+    )
+    body_bytes_max: int = Field(
+        1099511627776, ge=1048576, description="Longest upload; 1 TiB by default."
+    )
+    xml_bytes_max: int = Field(
+        1048576, ge=4096, le=16777216, description="Longest XML request body."
+    )
+    lock_timeout_s_max: int = Field(
+        3600, ge=60, le=86400, description="Longest WebDAV lock before a refresh."
+    )
+    secret: SecretSettings = Field(SecretSettings(), description="")
+
+
+class AuthSettings(Section):
+    """`[auth]`: passwords and one-time codes."""
+
+    totp_default: Literal["required", "off"] = Field(
+        "required", description="For new logins of people; intake never has a code."
+    )
+    unlock_hours: int = Field(
+        12, ge=1, le=168, description="How long a proved code opens a WebDAV drive."
+    )
+    totp_drift_steps_max: int = Field(
+        1, ge=0, le=3, description="30-second steps that a clock may be off."
+    )
+    argon2_memory_kib: int = Field(
+        65536, ge=19456, le=1048576, description="Memory of one password check."
+    )
+    argon2_iterations: int = Field(3, ge=1, le=20, description="Passes.")
+    argon2_parallel_max: int = Field(
+        2, ge=1, le=64, description="Password checks at the same time."
+    )
+    password_length_min: int = Field(
+        10, ge=8, le=128, description="Characters a new password must have."
+    )
+    enrolment_hours: int = Field(
+        72, ge=1, le=720, description="How long an enrolment code can be used."
+    )
+    revision_poll_ms: int = Field(
+        250, ge=50, le=2000, description="How often a changed account is looked for."
+    )
+    accounts_age_s_max: int = Field(
+        30,
+        ge=2,
+        le=3600,
+        description="Logins are refused when the accounts are older than this.",
+    )
+
+
+class AuditSettings(Section):
+    """`[audit]`: the trail."""
+
+    url: str = Field(
+        "", description="SQLAlchemy URL of the audit DB; empty: SQLite in state_dir."
+    )
+    durability: Literal["disk", "process"] = Field(
+        "disk",
+        description="disk: a record counts once fdatasync returned; process: once "
+        "written (survives a crash of the daemon, not a power cut).",
+    )
+    spool_bytes_max: int = Field(
+        1073741824, ge=1048576, description="Records that the DB does not hold yet."
+    )
+    reserve_bytes: int = Field(
+        67108864,
+        ge=65536,
+        le=1073741824,
+        description="Kept free for outcomes and refusals when the disk is full.",
+    )
+    segment_bytes_max: int = Field(
+        67108864, ge=65536, le=1073741824, description="Size of a journal file."
+    )
+    retention_days: int = Field(
+        366, ge=1, le=36500, description="How long records are kept."
+    )
+    content_hash: Literal["uploads", "all", "off"] = Field(
+        "uploads", description="Whose SHA-256 is recorded when it went by whole."
+    )
+    listing_window_s: int = Field(
+        5, ge=1, le=60, description="Repeated listings of a folder make one record."
+    )
+
+
+class DatabaseSettings(Section):
+    """`[database]`: the accounts."""
+
+    url: str = Field(
+        "", description="SQLAlchemy URL of the accounts DB; empty: SQLite in state_dir."
+    )
+
+
+class StorageSettings(Section):
+    """`[storage]`: the files."""
+
+    sync: Literal["close", "never"] = Field(
+        "close", description="close: data is on the disk before a close is answered."
+    )
+    trash_days: int = Field(
+        30, ge=1, le=3650, description="How long replaced and deleted files are kept."
+    )
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    state_dir: Path = Field(
+        Path("/var/lib/kagikura/state"), description="DBs, journal, keys, certificates."
+    )
+    data_dir: Path = Field(Path("/var/lib/kagikura/data"), description="The files.")
+    node: str = Field(
+        "node-1",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$",
+        description="This machine's name in the trail; unique among nodes.",
+    )
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve clients.")
+    drain_s: int = Field(
+        30, ge=0, le=3600, description="Seconds that running requests get at a stop."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much the log on stderr says."
+    )
+    sftp: SftpSettings = Field(SftpSettings(), description="")
+    webdav: WebdavSettings = Field(WebdavSettings(), description="")
+    auth: AuthSettings = Field(AuthSettings(), description="")
+    audit: AuditSettings = Field(AuditSettings(), description="")
+    database: DatabaseSettings = Field(DatabaseSettings(), description="")
+    storage: StorageSettings = Field(StorageSettings(), description="")

@@ -1,0 +1,1 @@
+"""Files on a POSIX file system, reached by the VFS alone."""

@@ -1,0 +1,1 @@
+"""The one virtual file system behind every front end."""

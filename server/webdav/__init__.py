@@ -1,0 +1,1 @@
+"""WebDAV (RFC 4918): wsgidav on cheroot."""
