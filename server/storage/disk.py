@@ -1,0 +1,90 @@
+"""The data folder by its descriptor: what the store and recovery stand on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from server.model.errors import PathRefusedError
+from server.storage.confined import Confined
+from server.storage.port import Location
+
+STAGE: Final = ".stage"
+TRASH: Final = ".trash"
+QUARANTINE: Final = ".quarantine"
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+NEVER_HANG: Final = os.O_NONBLOCK | os.O_NOCTTY  # a planted pipe must not stop us
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
+
+
+class Disk:
+    """Opens places below `data_dir`. Its methods raise OSError."""
+
+    def __init__(self, data_dir: Path, *, sync: bool, openat2: bool = True) -> None:
+        """Open the data folder.
+
+        Args:
+            data_dir: Made if missing.
+            sync: Whether files and folder entries are fsynced.
+            openat2: False uses the component walk (for kernels without it).
+        """
+        data_dir.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        self.confined = Confined(openat2=openat2)
+        self.sync = sync
+        self._data = os.open(data_dir, _FOLDER | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Give the data folder's descriptor back."""
+        os.close(self._data)
+
+    def open(self, parts: tuple[str, ...], flags: int, mode: int = 0) -> int:
+        """Open what lies at `parts` below the data folder."""
+        return self.confined.open(self._data, parts, flags, mode)
+
+    @contextmanager
+    def opened(self, parts: tuple[str, ...], flags: int) -> Iterator[int]:
+        """As `open`, closed after the block."""
+        fd = self.open(parts, flags)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def parent(self, at: Location) -> Iterator[tuple[int, str]]:
+        """The folder that holds `at`, and the name in it.
+
+        Raises:
+            PathRefusedError: `at` is a root, which nobody renames or removes.
+        """
+        if not at.parts:
+            raise PathRefusedError("This folder is fixed.", rule="root")
+        with self.opened(path_of(at)[:-1], _FOLDER) as folder:
+            yield folder, at.parts[-1]
+
+    @contextmanager
+    def special(self, contract_id: str, name: str) -> Iterator[int]:
+        """A contract's stage, trash or quarantine."""
+        with self.opened((contract_id, name), _FOLDER) as folder:
+            yield folder
+
+    def make(self, parts: tuple[str, ...]) -> None:
+        """Make a folder if it is missing."""
+        with self.opened(parts[:-1], _FOLDER) as folder:
+            try:
+                os.mkdir(parts[-1], FOLDER_MODE, dir_fd=folder)
+            except FileExistsError:
+                return
+            self.flush(folder)
+
+    def flush(self, fd: int) -> None:
+        """`fsync`, when the settings ask for it."""
+        if self.sync:
+            os.fsync(fd)
+
+
+def path_of(at: Location) -> tuple[str, ...]:
+    """Where a location lies below the data folder."""
+    return (at.root.contract_id, at.root.area, at.root.id, *at.parts)

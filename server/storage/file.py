@@ -1,0 +1,162 @@
+"""An open file of the local store, and what the disk says of one."""
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from server.model.errors import NotFoundError, StorageFullError
+from server.storage.errors import translated
+from server.storage.port import Attributes, Changes
+
+_ACT: Final = b"user.kagikura.act"
+_PERMISSIONS: Final = 0o777
+_OWNER_FILE: Final = 0o600
+_OWNER_FOLDER: Final = 0o700
+
+
+class LocalFile:
+    """A regular file by its descriptor; positioned reads and writes only."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        """Take over a descriptor; it is closed when it is no regular file."""
+        try:
+            require_kept_kind(os.fstat(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; empty at the end."""
+        with translated():
+            return os.pread(self._fd, length, offset)
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """All of `data` at `offset`."""
+        view = memoryview(data)
+        with translated():
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                if written == 0:
+                    raise StorageFullError("The disk is full.")
+                offset += written
+                view = view[written:]
+
+    def attributes(self) -> Attributes:
+        """What the file is now."""
+        with translated():
+            return attributes_of(os.fstat(self._fd))
+
+    def change(self, changes: Changes) -> None:
+        """Set size, mode or times."""
+        with translated():
+            change_descriptor(self._fd, changes)
+
+    def sync(self) -> None:
+        """Bring content and size to the disk."""
+        with translated():
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with translated():
+                os.close(fd)
+
+
+def require_kept_kind(status: os.stat_result) -> None:
+    """Files and folders exist for us; links, devices and pipes do not.
+
+    Raises:
+        NotFoundError: Something else is there.
+    """
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise NotFoundError("There is no such file or folder.")
+
+
+def attributes_of(status: os.stat_result) -> Attributes:
+    """From the kernel's words to ours."""
+    folder = stat.S_ISDIR(status.st_mode)
+    return Attributes(
+        is_folder=folder,
+        size=0 if folder else status.st_size,
+        mode=status.st_mode & _PERMISSIONS,
+        mtime_ns=status.st_mtime_ns,
+        atime_ns=status.st_atime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+    )
+
+
+def change_descriptor(fd: int, changes: Changes) -> None:
+    """Set size, mode and times in this order (a new size moves the times).
+
+    Set-user-id, set-group-id and sticky bits are dropped, and the owner (the daemon)
+    keeps its own rights, or the file would be lost to us.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    status = os.fstat(fd)
+    if changes.size is not None:
+        os.ftruncate(fd, changes.size)
+    if changes.mode is not None:
+        own = _OWNER_FOLDER if stat.S_ISDIR(status.st_mode) else _OWNER_FILE
+        os.fchmod(fd, changes.mode & _PERMISSIONS | own)
+    if changes.atime_ns is not None or changes.mtime_ns is not None:
+        atime = status.st_atime_ns if changes.atime_ns is None else changes.atime_ns
+        mtime = status.st_mtime_ns if changes.mtime_ns is None else changes.mtime_ns
+        os.utime(fd, ns=(atime, mtime))
+
+
+def set_act(fd: int, act: str) -> None:
+    """Mark a staged file or folder with the act that publishes it.
+
+    Raises:
+        OSError: The file system keeps no extended attributes.
+    """
+    os.setxattr(fd, _ACT, act.encode())
+
+
+def act_of(fd: int) -> str | None:
+    """The act that published this file or folder; None when it bears no mark."""
+    try:
+        return os.getxattr(fd, _ACT).decode()
+    except OSError:
+        return None
+
+
+def entries(fd: int) -> Iterator[tuple[str, Attributes]]:
+    """What an open folder holds; takes over the descriptor and closes it.
+
+    Links and special files are left out, and names that are no UTF-8: nothing of
+    ours made them.
+    """
+    try:
+        with translated(), os.scandir(fd) as found:
+            for entry in found:
+                if not entry.is_file(follow_symlinks=False) and not entry.is_dir(
+                    follow_symlinks=False
+                ):
+                    continue
+                if not _encodable(entry.name):
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # removed while we looked
+                yield entry.name, attributes_of(status)
+    finally:
+        os.close(fd)
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""What acts left in stage and trash: asked by recovery and by the keeper's cleaning."""
+
+import os
+import shutil
+
+from server.model.errors import NotFoundError
+from server.storage.disk import NEVER_HANG, QUARANTINE, STAGE, TRASH, Disk, path_of
+from server.storage.errors import translated
+from server.storage.file import act_of
+from server.storage.port import Location
+
+
+class LocalLeftovers:
+    """The `Leftovers` of recovery on a disk."""
+
+    def __init__(self, disk: Disk) -> None:
+        """Look at the disk's data folder."""
+        self._disk = disk
+
+    def staged(self, contract_id: str, act: str) -> bool:
+        """Whether what the act staged is still there."""
+        return self._is_there((contract_id, STAGE, act))
+
+    def trashed(self, contract_id: str, act: str) -> bool:
+        """Whether the act moved something to the trash."""
+        return self._is_there((contract_id, TRASH, act))
+
+    def published_by(self, at: Location, act: str) -> bool:
+        """Whether what is there now was moved into place by this act."""
+        try:
+            flags = os.O_RDONLY | NEVER_HANG
+            with translated(), self._disk.opened(path_of(at), flags) as fd:
+                return act_of(fd) == act
+        except NotFoundError:
+            return False
+
+    def discard(self, contract_id: str, act: str) -> None:
+        """Remove what the act staged, a tree too."""
+        self._destroy(contract_id, STAGE, act)
+
+    def quarantine(self, contract_id: str, act: str) -> None:
+        """Set aside what the act staged, for an admin to look at."""
+        with (
+            translated(),
+            self._disk.special(contract_id, STAGE) as stage,
+            self._disk.special(contract_id, QUARANTINE) as quarantine,
+        ):
+            self._disk.confined.rename_new(stage, act, quarantine, act)
+            self._disk.flush(quarantine)
+
+    def put_back(self, contract_id: str, act: str, at: Location) -> None:
+        """Move what the act trashed back to where it was."""
+        with (
+            translated(),
+            self._disk.special(contract_id, TRASH) as trash,
+            self._disk.parent(at) as (folder, name),
+        ):
+            self._disk.confined.rename_new(trash, act, folder, name)
+            self._disk.flush(folder)
+
+    def contracts(self) -> list[str]:
+        """The contract ids that have a folder here."""
+        return self._names(())
+
+    def staged_acts(self, contract_id: str) -> list[str]:
+        """The acts that have something staged."""
+        return self._names((contract_id, STAGE))
+
+    def trashed_acts(self, contract_id: str) -> list[str]:
+        """The acts that have something in the trash."""
+        return self._names((contract_id, TRASH))
+
+    def purge(self, contract_id: str, act: str) -> None:
+        """Destroy what an act put in the trash; there is no way back."""
+        self._destroy(contract_id, TRASH, act)
+
+    def _destroy(self, contract_id: str, where: str, act: str) -> None:
+        with translated(), self._disk.special(contract_id, where) as folder:
+            try:
+                os.unlink(act, dir_fd=folder)
+            except FileNotFoundError:
+                return
+            except IsADirectoryError:
+                # By descriptor on this system, so that no planted link is followed.
+                shutil.rmtree(act, dir_fd=folder)
+            self._disk.flush(folder)
+
+    def _is_there(self, parts: tuple[str, ...]) -> bool:
+        try:
+            with translated(), self._disk.opened(parts, os.O_PATH):
+                return True
+        except NotFoundError:
+            return False
+
+    def _names(self, parts: tuple[str, ...]) -> list[str]:
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY
+            with translated(), self._disk.opened(parts, flags) as folder:
+                return sorted(os.listdir(folder))  # noqa: PTH208 - by descriptor
+        except NotFoundError:
+            return []

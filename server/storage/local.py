@@ -1,0 +1,239 @@
+"""Files on a POSIX file system, reached from one directory descriptor.
+
+    data_dir/<contract id>/private/<login id>/...   a login's own folder
+    data_dir/<contract id>/shared/<folder id>/...   a shared folder
+    data_dir/<contract id>/.stage/<act>             not yet published
+    data_dir/<contract id>/.trash/<act>             replaced or deleted by that act
+    data_dir/<contract id>/.quarantine/<act>        a deposit that was cut
+
+A replaced file gets a second name in the trash (`link(2)`) before `rename(2)` puts
+the new one over it, so that at each moment the old or the new one stands under the
+name, and the old one is never lost.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+
+from server.storage.disk import (
+    FILE_MODE,
+    NEVER_HANG,
+    QUARANTINE,
+    STAGE,
+    TRASH,
+    Disk,
+    path_of,
+)
+from server.storage.errors import translated
+from server.storage.file import (
+    LocalFile,
+    attributes_of,
+    change_descriptor,
+    entries,
+    require_kept_kind,
+    set_act,
+)
+from server.storage.port import Attributes, Changes, Location, Root, Space
+from server.storage.tree import copy_tree
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+
+
+class LocalStorage:
+    """The `Storage` of the VFS on a disk."""
+
+    def __init__(self, disk: Disk) -> None:
+        """Serve the files below the disk's data folder."""
+        self._disk = disk
+        self._prepared: set[Root] = set()
+
+    def prepare(self, root: Root) -> None:
+        """Make the folders that a root needs, if they are missing."""
+        if root in self._prepared:
+            return
+        with translated():
+            self._disk.make((root.contract_id,))
+            for name in (STAGE, TRASH, QUARANTINE, root.area):
+                self._disk.make((root.contract_id, name))
+            self._disk.make((root.contract_id, root.area, root.id))
+        self._prepared.add(root)
+
+    def attributes(self, at: Location) -> Attributes:
+        """What is there; `NotFoundError` when nothing is."""
+        with translated(), self._disk.opened(path_of(at), os.O_PATH) as fd:
+            status = os.fstat(fd)
+            require_kept_kind(status)
+            return attributes_of(status)
+
+    def scan(self, at: Location) -> Iterator[tuple[str, Attributes]]:
+        """The folder's files and folders; links and special files are left out."""
+        with translated():
+            fd = self._disk.open(path_of(at), os.O_RDONLY | os.O_DIRECTORY)
+        return entries(fd)
+
+    def open(self, at: Location, *, write: bool) -> LocalFile:
+        """Open a file that is there."""
+        flags = (os.O_RDWR if write else os.O_RDONLY) | NEVER_HANG
+        with translated():
+            return LocalFile(self._disk.open(path_of(at), flags))
+
+    def create(self, at: Location) -> LocalFile:
+        """Make a new, empty file; `ExistsError` when something is there."""
+        with translated(), self._disk.parent(at) as (folder, name):
+            fd = self._disk.confined.open(folder, (name,), _NEW, FILE_MODE)
+            file = LocalFile(fd)
+            self._disk.flush(folder)
+            return file
+
+    def stage(self, contract_id: str, act: str) -> LocalFile:
+        """Make the staged file of an act."""
+        with translated():
+            return LocalFile(
+                self._disk.open((contract_id, STAGE, act), _NEW, FILE_MODE)
+            )
+
+    def publish(self, act: str, at: Location, *, replace: bool) -> None:
+        """Move what an act staged into place; a replaced file goes to the trash.
+
+        It bears the act's id as an extended attribute, by which recovery knows whose
+        it is (docs/adr/0006).
+        """
+        with (
+            translated(),
+            self._disk.special(at.root.contract_id, STAGE) as stage,
+            self._disk.parent(at) as (folder, _),
+        ):
+            fd = self._disk.confined.open(stage, (act,), os.O_RDONLY | NEVER_HANG)
+            try:
+                set_act(fd, act)
+                self._disk.flush(fd)
+            finally:
+                os.close(fd)
+            self._move(act, (stage, act), at, replace=replace)
+            self._disk.flush(folder)
+
+    def make_folder(self, at: Location) -> None:
+        """Make a folder."""
+        with translated(), self._disk.parent(at) as (folder, name):
+            os.mkdir(name, 0o700, dir_fd=folder)
+            self._disk.flush(folder)
+
+    def remove_folder(self, at: Location) -> None:
+        """Remove an empty folder."""
+        with translated(), self._disk.parent(at) as (folder, name):
+            os.rmdir(name, dir_fd=folder)
+            self._disk.flush(folder)
+
+    def trash(self, act: str, at: Location) -> None:
+        """Move a file or a whole tree to the trash."""
+        with (
+            translated(),
+            self._disk.special(at.root.contract_id, TRASH) as trash,
+            self._disk.parent(at) as (folder, name),
+        ):
+            self._disk.confined.rename_new(folder, name, trash, act)
+            self._disk.flush(trash)
+            self._disk.flush(folder)
+
+    def rename(self, act: str, at: Location, to: Location, *, replace: bool) -> None:
+        """Move a file or tree; what it replaces goes to the trash."""
+        with (
+            translated(),
+            self._disk.parent(at) as (folder, name),
+            self._disk.parent(to) as (to_folder, _),
+        ):
+            self._move(act, (folder, name), to, replace=replace)
+            self._disk.flush(to_folder)
+            self._disk.flush(folder)
+
+    def change(self, at: Location, changes: Changes) -> None:
+        """Set attributes of a file or folder."""
+        # A new size needs a descriptor for writing, which a folder refuses (EISDIR).
+        access = os.O_RDONLY if changes.size is None else os.O_RDWR
+        with translated(), self._disk.opened(path_of(at), access | NEVER_HANG) as fd:
+            require_kept_kind(os.fstat(fd))
+            change_descriptor(fd, changes)
+            if changes.size is not None:
+                self._disk.flush(fd)
+
+    def copy(self, at: Location, act: str, *, deep: bool) -> int:
+        """Copy a file, or a folder with (`deep`) all below it, to the stage."""
+        with (
+            translated(),
+            self._disk.special(at.root.contract_id, STAGE) as stage,
+            self._disk.opened(path_of(at), os.O_RDONLY | NEVER_HANG) as source,
+        ):
+            return copy_tree(source, stage, act, deep=deep, flush=self._disk.flush)
+
+    def unstage(self, contract_id: str, act: str, *, quarantine: bool) -> None:
+        """Remove the file that an act staged, or set it aside for an admin."""
+        with translated(), self._disk.special(contract_id, STAGE) as stage:
+            if not quarantine:
+                os.unlink(act, dir_fd=stage)
+                return
+            with self._disk.special(contract_id, QUARANTINE) as folder:
+                self._disk.confined.rename_new(stage, act, folder, act)
+                self._disk.flush(folder)
+
+    def space(self, root: Root) -> Space:
+        """Room on the file system where this root lies."""
+        with (
+            translated(),
+            self._disk.opened(path_of(Location(root)), os.O_PATH) as fd,
+        ):
+            found = os.fstatvfs(fd)
+        return Space(
+            block_bytes=found.f_frsize,
+            blocks=found.f_blocks,
+            blocks_free=found.f_bavail,
+            files=found.f_files,
+            files_free=found.f_favail,
+            name_bytes_max=found.f_namemax,
+        )
+
+    def _move(
+        self, act: str, source: tuple[int, str], to: Location, *, replace: bool
+    ) -> None:
+        folder, name = source
+        with self._disk.parent(to) as (to_folder, to_name):
+            if not replace or not _is_there(to_folder, to_name):
+                self._disk.confined.rename_new(folder, name, to_folder, to_name)
+            elif _is_folder(folder, name) or _is_folder(to_folder, to_name):
+                self._move_aside(act, to)
+                self._disk.confined.rename_new(folder, name, to_folder, to_name)
+            else:
+                self._keep_old(act, to)
+                os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+
+    def _keep_old(self, act: str, at: Location) -> None:
+        with (
+            self._disk.special(at.root.contract_id, TRASH) as trash,
+            self._disk.parent(at) as (folder, name),
+        ):
+            os.link(
+                name, act, src_dir_fd=folder, dst_dir_fd=trash, follow_symlinks=False
+            )
+            self._disk.flush(trash)
+
+    def _move_aside(self, act: str, at: Location) -> None:
+        # A folder has one name only, so it cannot be kept by a second one. A crash
+        # before the next rename is mended by recovery, which puts it back.
+        with (
+            self._disk.special(at.root.contract_id, TRASH) as trash,
+            self._disk.parent(at) as (folder, name),
+        ):
+            self._disk.confined.rename_new(folder, name, trash, act)
+            self._disk.flush(trash)
+
+
+def _is_there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_folder(folder: int, name: str) -> bool:
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return stat.S_ISDIR(status.st_mode)

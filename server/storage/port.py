@@ -1,0 +1,206 @@
+"""What the VFS asks of a store of files; it belongs to the VFS, not to a disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder with an id of its own: `/private` of a login, or a shared folder.
+
+    The ids are never reused, so that a new `alice` never meets the old one's files.
+    """
+
+    contract_id: str
+    area: str
+    """`private` or `shared`."""
+    id: str
+
+    def __str__(self) -> str:
+        """The form kept in records, `contract/area/id`."""
+        return f"{self.contract_id}/{self.area}/{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Root":
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: Not three parts.
+        """
+        contract_id, area, identifier = text.split("/")
+        return cls(contract_id, area, identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place below a root; `parts` come from a parsed `VirtualPath`."""
+
+    root: Root
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What the disk says of a file or folder. Times in nanoseconds since 1970."""
+
+    is_folder: bool
+    size: int
+    mode: int
+    """Permission bits only."""
+    mtime_ns: int
+    atime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Attributes to set; None leaves one alone."""
+
+    size: int | None = None
+    mode: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be set."""
+        return self != Changes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Room on the file system, in blocks of `block_bytes`."""
+
+    block_bytes: int
+    blocks: int
+    blocks_free: int
+    files: int
+    files_free: int
+    name_bytes_max: int
+
+
+class StoredFile(Protocol):
+    """An open file. Offsets and lengths in bytes; every method raises `ServerError`."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; empty at the end."""
+        ...
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """All of `data` at `offset`."""
+        ...
+
+    def attributes(self) -> Attributes:
+        """What the file is now."""
+        ...
+
+    def change(self, changes: Changes) -> None:
+        """Set size, mode or times."""
+        ...
+
+    def sync(self) -> None:
+        """Bring content and size to the disk."""
+        ...
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        ...
+
+
+class Storage(Protocol):
+    """Files below roots, staged files and the trash, both named by an act's id.
+
+    Every method raises a `ServerError` that fits the cause.
+    """
+
+    def prepare(self, root: Root) -> None:
+        """Make the folders that a root needs, if they are missing."""
+        ...
+
+    def attributes(self, at: Location) -> Attributes:
+        """What is there; `NotFoundError` when nothing is."""
+        ...
+
+    def scan(self, at: Location) -> Iterator[tuple[str, Attributes]]:
+        """The folder's files and folders; links and special files are left out."""
+        ...
+
+    def open(self, at: Location, *, write: bool) -> StoredFile:
+        """Open a file that is there."""
+        ...
+
+    def create(self, at: Location) -> StoredFile:
+        """Make a new, empty file; `ExistsError` when something is there."""
+        ...
+
+    def stage(self, contract_id: str, act: str) -> StoredFile:
+        """Make the staged file of an act."""
+        ...
+
+    def publish(self, act: str, at: Location, *, replace: bool) -> None:
+        """Move what an act staged into place; a replaced file goes to the trash."""
+        ...
+
+    def make_folder(self, at: Location) -> None:
+        """Make a folder."""
+        ...
+
+    def remove_folder(self, at: Location) -> None:
+        """Remove an empty folder."""
+        ...
+
+    def trash(self, act: str, at: Location) -> None:
+        """Move a file or a whole tree to the trash."""
+        ...
+
+    def rename(self, act: str, at: Location, to: Location, *, replace: bool) -> None:
+        """Move a file or tree; what it replaces goes to the trash."""
+        ...
+
+    def change(self, at: Location, changes: Changes) -> None:
+        """Set attributes of a file or folder."""
+        ...
+
+    def copy(self, at: Location, act: str, *, deep: bool) -> int:
+        """Copy a file, or a folder with (`deep`) all below it, to the act's stage.
+
+        Returns the bytes copied.
+        """
+        ...
+
+    def unstage(self, contract_id: str, act: str, *, quarantine: bool) -> None:
+        """Remove the file that an act staged, or set it aside for an admin."""
+        ...
+
+    def space(self, root: Root) -> Space:
+        """Room where this root lies."""
+        ...
+
+
+class Leftovers(Protocol):
+    """What recovery asks about an act that a crash cut."""
+
+    def staged(self, contract_id: str, act: str) -> bool:
+        """Whether the act's staged file is still there."""
+        ...
+
+    def trashed(self, contract_id: str, act: str) -> bool:
+        """Whether the act moved something to the trash."""
+        ...
+
+    def published_by(self, at: Location, act: str) -> bool:
+        """Whether what is there now was moved into place by this act."""
+        ...
+
+    def discard(self, contract_id: str, act: str) -> None:
+        """Remove what the act staged."""
+        ...
+
+    def quarantine(self, contract_id: str, act: str) -> None:
+        """Set aside what the act staged, for an admin to look at."""
+        ...
+
+    def put_back(self, contract_id: str, act: str, at: Location) -> None:
+        """Move what the act trashed back to where it was."""
+        ...

@@ -1,0 +1,91 @@
+"""Copying files and trees by descriptor, links and special files left out."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Final
+
+from server.storage.disk import FILE_MODE, FOLDER_MODE, NEVER_HANG
+from server.storage.file import entries, require_kept_kind
+
+_BLOCK_BYTES: Final = 8 * 1024 * 1024
+_NO_KERNEL_COPY: Final = frozenset({
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+})
+
+
+def copy_tree(
+    source: int, folder: int, name: str, *, deep: bool, flush: Callable[[int], None]
+) -> int:
+    """Copy what `source` is open on to `name` in `folder`; returns the bytes copied.
+
+    Args:
+        source: A descriptor of a file or folder; stays open.
+        folder: A descriptor of the folder that gets the copy.
+        name: Not there yet.
+        deep: Whether what lies below a folder is copied too.
+        flush: Called with each new descriptor before it is closed.
+
+    Raises:
+        OSError: As the kernel says; what was copied so far stays.
+    """
+    status = os.fstat(source)
+    require_kept_kind(status)
+    times = (status.st_atime_ns, status.st_mtime_ns)
+    if stat.S_ISDIR(status.st_mode):
+        os.mkdir(name, FOLDER_MODE, dir_fd=folder)
+        copy = os.open(
+            name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder
+        )
+    else:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        copy = os.open(name, flags, FILE_MODE, dir_fd=folder)
+    try:
+        if not stat.S_ISDIR(status.st_mode):
+            copied = _copy_content(source, copy)
+        else:
+            copied = _copy_below(source, copy, flush) if deep else 0
+        os.utime(copy, ns=times)
+        flush(copy)
+    finally:
+        os.close(copy)
+    return copied
+
+
+def _copy_below(source: int, copy: int, flush: Callable[[int], None]) -> int:
+    copied = 0
+    for name, _ in entries(os.dup(source)):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | NEVER_HANG
+        child = os.open(name, flags, dir_fd=source)
+        try:
+            copied += copy_tree(child, copy, name, deep=True, flush=flush)
+        finally:
+            os.close(child)
+    return copied
+
+
+def _copy_content(source: int, copy: int) -> int:
+    copied = 0
+    while True:
+        try:
+            count = os.copy_file_range(source, copy, _BLOCK_BYTES, copied, copied)
+        except OSError as error:
+            if error.errno not in _NO_KERNEL_COPY:
+                raise
+            count = _copy_block(source, copy, copied)
+        if count == 0:
+            return copied
+        copied += count
+
+
+def _copy_block(source: int, copy: int, offset: int) -> int:
+    block = memoryview(os.pread(source, _BLOCK_BYTES, offset))
+    done = 0
+    while done < len(block):
+        done += os.pwrite(copy, block[done:], offset + done)
+    return done
