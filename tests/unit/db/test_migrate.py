@@ -1,0 +1,52 @@
+"""The migrations make the schema that the code uses."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from server.auth.tables import METADATA
+from server.db.engine import Role, open_engine, reading
+from server.db.migrate import Chain, upgrade
+
+
+def test_the_accounts_chain_makes_what_the_tables_say(database_url: str) -> None:
+    """A column added to the code without a migration breaks the next start."""
+    upgrade(database_url, Chain.ACCOUNTS)
+
+    engine = open_engine(database_url, Role.ACCOUNTS)
+    with reading(engine) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": "alembic_version_accounts"}
+        )
+        differences = compare_metadata(context, METADATA)
+
+    engine.dispose()
+    assert differences == []
+
+
+def test_an_upgraded_database_is_left_alone(database_url: str) -> None:
+    """Every process calls it at each start."""
+    upgrade(database_url, Chain.ACCOUNTS)
+    upgrade(database_url, Chain.ACCOUNTS)
+
+    engine = open_engine(database_url, Role.ACCOUNTS)
+    with reading(engine) as connection:
+        rows = connection.execute(text("SELECT number FROM revision")).all()
+
+    engine.dispose()
+    assert [tuple(row) for row in rows] == [(1,)]
+
+
+def test_processes_that_start_together_do_not_collide(database_url: str) -> None:
+    """A worker and the keeper start at the same moment."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: upgrade(database_url, Chain.ACCOUNTS), range(4)))
+
+    engine = open_engine(database_url, Role.ACCOUNTS)
+    with reading(engine) as connection:
+        count = connection.execute(text("SELECT count(*) FROM revision")).scalar_one()
+
+    engine.dispose()
+    assert count == 1
