@@ -1,0 +1,115 @@
+"""How every command speaks: data on stdout, prose on stderr.
+
+Data is a table for people and, with `--json`, one JSON document (a stream of records:
+one JSON document a line). Exit codes: 0 done, 1 refused or not found, 2 wrong usage,
+3 unavailable, which may pass.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNAVAILABLE: Final = 3
+_ANY_WIDTH: Final = 100_000
+"""Columns where no terminal bounds them: nothing is cut or wrapped for a pipe."""
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Facts = Mapping[str, object]
+
+
+class Output:
+    """Where one command's data and prose go."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Speak JSON or tables."""
+        self._json = as_json
+        self._data = Console(
+            width=None if sys.stdout.isatty() else _ANY_WIDTH, highlight=False
+        )
+
+    @property
+    def as_json(self) -> bool:
+        """Whether data is JSON."""
+        return self._json
+
+    def rows(self, rows: Iterable[Facts], columns: Sequence[str]) -> None:
+        """A list: a table of `columns`, or a JSON array of whole rows."""
+        if self._json:
+            self._print_json(list(rows))
+            return
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*[Text(words(row.get(column))) for column in columns])
+        self._data.print(table)
+
+    def facts(self, facts: Facts) -> None:
+        """One thing: a line a fact, or a JSON object."""
+        if self._json:
+            self._print_json(facts)
+            return
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, value in facts.items():
+            table.add_row(Text(name, "bold"), Text(words(value)))
+        self._data.print(table)
+
+    def done(self, sentence: str, facts: Facts) -> None:
+        """An act is done: say so to people, hand the facts to scripts."""
+        if self._json:
+            self._print_json(facts)
+        else:
+            say(sentence)
+
+    def text(self, text: str, facts: Facts) -> None:
+        """A document as it stands, or the same inside a JSON object."""
+        if self._json:
+            self._print_json(facts)
+        else:
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            sys.stdout.flush()
+
+    def line(self, line: Text, facts: Facts) -> None:
+        """One record of a stream, out at once."""
+        if self._json:
+            sys.stdout.write(dump(facts) + "\n")
+            sys.stdout.flush()
+        else:
+            self._data.print(line, soft_wrap=True)
+
+    def _print_json(self, value: object) -> None:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.flush()
+
+
+def dump(facts: Facts) -> str:
+    """One JSON document on one line."""
+    return json.dumps(facts, ensure_ascii=False)
+
+
+def say(sentence: str) -> None:
+    """Prose for the person at the terminal."""
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def words(value: object) -> str:
+    """A value as a cell shows it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(words(item) for item in value)
+        case dict():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
