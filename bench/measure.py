@@ -1,0 +1,142 @@
+"""Wall time, CPU time and memory of a server's process tree (Linux /proc)."""
+
+import os
+import shutil
+import statistics
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+def require_space(folder: Path, need_mib: int) -> None:
+    """Refuse to fill a file system (tmpfs: the memory) that others need too."""
+    free_mib = shutil.disk_usage(folder).free >> 20
+    if need_mib > free_mib * 0.6:
+        sys.exit(f"{folder}: {need_mib} MiB needed of {free_mib} free; ask for less")
+
+
+def _stat(pid: int) -> list[str]:
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def _tree(pid: int) -> list[int]:
+    """The process and all its living descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int(_stat(int(entry.name))[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        found.append(todo.pop())
+        todo += children.get(found[-1], [])
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of the tree, reaped children included."""
+    total = 0
+    for process in _tree(pid):
+        try:
+            total += sum(int(ticks) for ticks in _stat(process)[11:15])
+        except OSError:
+            continue
+    return total / _TICKS_PER_S
+
+
+def _pss_mib(pid: int) -> float:
+    """Proportional set size of the tree: shared pages are counted once."""
+    total_kib = 0
+    for process in _tree(pid):
+        try:
+            lines = (_PROC / str(process) / "smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total_kib += sum(int(line.split()[1]) for line in lines if "Pss:" in line[:4])
+    return total_kib / 1024
+
+
+class Meter:
+    """`with Meter(pid) as meter: work()`; then wall, CPU and peak memory."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._stop = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, name="meter")
+        self.wall_s = self.cpu_s = self.memory_mib = 0.0
+
+    def __enter__(self) -> Self:
+        self.memory_mib = _pss_mib(self._pid)
+        self._sampler.start()
+        self._cpu_before_s = _cpu_s(self._pid)
+        self._began_s = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall_s = time.perf_counter() - self._began_s
+        self._stop.set()
+        self._sampler.join()
+        time.sleep(0.15)  # a server reaps its session's processes a moment later
+        self.cpu_s = _cpu_s(self._pid) - self._cpu_before_s
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.25):
+            self.memory_mib = max(self.memory_mib, _pss_mib(self._pid))
+
+
+@dataclass(slots=True)
+class Samples:
+    """All runs of one workload against one server."""
+
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    memory_mib: float = 0.0
+    error: str = ""
+
+    def add(self, meter: Meter) -> None:
+        self.wall_s.append(round(meter.wall_s, 4))
+        self.cpu_s.append(round(meter.cpu_s, 3))
+        self.memory_mib = round(max(self.memory_mib, meter.memory_mib), 1)
+
+    @property
+    def median_s(self) -> float | None:
+        return statistics.median(self.wall_s) if self.wall_s else None
+
+
+Results = dict[str, dict[str, Samples]]
+"""Workload, then server."""
+
+
+def table(results: Results, reference: str) -> str:
+    """Medians as Markdown, one row a workload; ratios of wall times to `reference`."""
+    servers = list(dict.fromkeys(name for row in results.values() for name in row))
+    head = [
+        f"{name} s" if name == reference else f"{name} s (ratio)" for name in servers
+    ]
+    lines = ["| workload | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    for workload, row in results.items():
+        base = row[reference].median_s if reference in row else None
+        cells = [
+            _cell(row.get(name), None if name == reference else base)
+            for name in servers
+        ]
+        lines.append(f"| {workload} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(samples: Samples | None, base_s: float | None) -> str:
+    if samples is None:
+        return "-"
+    if samples.error or samples.median_s is None:
+        return "error"
+    text = f"{samples.median_s:.3f} / {statistics.median(samples.cpu_s):.2f} cpu"
+    return f"{text} ({samples.median_s / base_s:.2f})" if base_s else text
