@@ -99,7 +99,6 @@ class SessionCutError(RefusedError):
     """The session was cut: device locked, line suspended, password changed ..."""
 
     reason = "session_cut"
-    outcome = Outcome.ABORTED
 
     def __init__(self, rule: str) -> None:
         """Name what cut the session."""

@@ -1,13 +1,13 @@
 """What acts left in stage and trash: asked by recovery and by the keeper's cleaning."""
 
 import os
-import shutil
 
 from server.model.errors import NotFoundError
 from server.storage.disk import NEVER_HANG, QUARANTINE, STAGE, TRASH, Disk, path_of
 from server.storage.errors import translated
 from server.storage.file import act_of
 from server.storage.port import Location
+from server.storage.tree import destroy
 
 
 class LocalLeftovers:
@@ -76,13 +76,7 @@ class LocalLeftovers:
 
     def _destroy(self, contract_id: str, where: str, act: str) -> None:
         with translated(), self._disk.special(contract_id, where) as folder:
-            try:
-                os.unlink(act, dir_fd=folder)
-            except FileNotFoundError:
-                return
-            except IsADirectoryError:
-                # By descriptor on this system, so that no planted link is followed.
-                shutil.rmtree(act, dir_fd=folder)
+            destroy(folder, act)
             self._disk.flush(folder)
 
     def _is_there(self, parts: tuple[str, ...]) -> bool:

@@ -34,7 +34,7 @@ from server.storage.file import (
     set_act,
 )
 from server.storage.port import Attributes, Changes, Location, Root, Space
-from server.storage.tree import copy_tree
+from server.storage.tree import copy_tree, destroy
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
@@ -166,10 +166,10 @@ class LocalStorage:
             return copy_tree(source, stage, act, deep=deep, flush=self._disk.flush)
 
     def unstage(self, contract_id: str, act: str, *, quarantine: bool) -> None:
-        """Remove the file that an act staged, or set it aside for an admin."""
+        """Remove what an act staged, or set it aside for an admin."""
         with translated(), self._disk.special(contract_id, STAGE) as stage:
             if not quarantine:
-                os.unlink(act, dir_fd=stage)
+                destroy(stage, act)
                 return
             with self._disk.special(contract_id, QUARANTINE) as folder:
                 self._disk.confined.rename_new(stage, act, folder, act)

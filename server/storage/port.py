@@ -170,7 +170,7 @@ class Storage(Protocol):
         ...
 
     def unstage(self, contract_id: str, act: str, *, quarantine: bool) -> None:
-        """Remove the file that an act staged, or set it aside for an admin."""
+        """Remove what an act staged, or set it aside for an admin."""
         ...
 
     def space(self, root: Root) -> Space:

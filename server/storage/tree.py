@@ -1,7 +1,8 @@
-"""Copying files and trees by descriptor, links and special files left out."""
+"""Copying and destroying trees by descriptor; links and special files are left out."""
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from typing import Final
@@ -55,6 +56,21 @@ def copy_tree(
     finally:
         os.close(copy)
     return copied
+
+
+def destroy(folder: int, name: str) -> None:
+    """Remove a file, or a folder with all below it; nothing there is fine.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        # By descriptor on this system, so that no planted link is followed.
+        shutil.rmtree(name, dir_fd=folder)
 
 
 def _copy_below(source: int, copy: int, flush: Callable[[int], None]) -> int:

@@ -1,0 +1,54 @@
+"""What a front end sees of a file or folder, and what it may ask for."""
+
+from dataclasses import dataclass
+
+from server.model.path import VirtualPath
+from server.storage.port import Attributes, Changes, Space
+
+__all__ = ["Changes", "Disposition", "Entry", "Space", "entry_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder of the virtual file system. Times in nanoseconds since 1970."""
+
+    path: VirtualPath
+    is_folder: bool
+    size: int
+    mode: int
+    """Permission bits only."""
+    mtime_ns: int
+    atime_ns: int
+    ctime_ns: int
+    etag: str
+    """Strong validator (RFC 9110, section 8.8.1) without its quotes."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disposition:
+    """How a file is opened for writing (SFTP's pflags in our words)."""
+
+    read: bool = False
+    create: bool = False
+    exclusive: bool = False
+    truncate: bool = False
+    append: bool = False
+
+
+def entry_of(path: VirtualPath, attributes: Attributes) -> Entry:
+    """Name what storage found."""
+    return Entry(
+        path=path,
+        is_folder=attributes.is_folder,
+        size=attributes.size,
+        mode=attributes.mode,
+        mtime_ns=attributes.mtime_ns,
+        atime_ns=attributes.atime_ns,
+        ctime_ns=attributes.ctime_ns,
+        etag=f"{attributes.inode:x}-{attributes.size:x}-{attributes.mtime_ns:x}",
+    )

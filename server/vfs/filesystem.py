@@ -1,0 +1,55 @@
+"""The one virtual file system of a worker: it makes a view for each session."""
+
+from collections.abc import Callable
+
+from server.audit.gate import Gate
+from server.auth.snapshot import Snapshot
+from server.model.clock import Clock
+from server.model.session import Session
+from server.settings.schema import Settings
+from server.storage.port import Storage
+from server.vfs.ground import Ground, Rules
+from server.vfs.tree import Tree
+from server.vfs.view import View
+
+
+class FileSystem:
+    """Gate, storage and accounts, tied together for front ends."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        storage: Storage,
+        accounts: Callable[[], Snapshot],
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        """Serve the files of `storage`; every act passes `gate`."""
+        self._gate = gate
+        self._storage = storage
+        self._accounts = accounts
+        self._made_ns = clock.time_us() * 1000
+        self._rules = Rules(
+            clock=clock,
+            sync=settings.storage.sync == "close",
+            hash_uploads=settings.audit.content_hash != "off",
+            hash_reads=settings.audit.content_hash == "all",
+        )
+
+    def view(self, session: Session) -> View:
+        """The files as this session may see and change them."""
+        tree = Tree(session.actor, self._accounts, made_ns=self._made_ns)
+        return View(
+            Ground(
+                session=session,
+                tree=tree,
+                gate=self._gate,
+                storage=self._storage,
+                rules=self._rules,
+            )
+        )
+
+    def drain(self) -> None:
+        """Refuse new acts from now on; open handles go on."""
+        self._rules.draining = True

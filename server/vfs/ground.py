@@ -1,0 +1,226 @@
+"""What every act of a view stands on: parsing, rights, and what is there now."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from server.audit.gate import Act, Gate
+from server.model.clock import Clock
+from server.model.errors import (
+    DrainingError,
+    ExistsError,
+    IsFolderError,
+    NotFolderError,
+    NotFoundError,
+    PathRefusedError,
+    RightsRefusedError,
+)
+from server.model.identity import LoginKind
+from server.model.operation import Operation, Right
+from server.model.path import NameRule, VirtualPath
+from server.model.session import Session
+from server.storage.port import Attributes, Storage
+from server.vfs.entry import Disposition
+from server.vfs.tree import Place, Tree
+
+NOTHING_THERE = "There is no such file or folder."
+
+
+@dataclass(slots=True, kw_only=True)
+class Rules:
+    """The settings that a view obeys, and whether the daemon is stopping."""
+
+    clock: Clock
+    sync: bool
+    hash_uploads: bool
+    hash_reads: bool
+    draining: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """The collaborators of one view, and the checks that all its acts share."""
+
+    session: Session
+    tree: Tree
+    gate: Gate
+    storage: Storage
+    rules: Rules
+    deposited: set[VirtualPath] = field(default_factory=set)
+    """What this session itself put here; a depositor may still rename it."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Guards the view's set of open files. Taken after a file's own lock."""
+
+    @property
+    def intake(self) -> bool:
+        """Whether the session only deposits."""
+        return self.session.actor.kind is LoginKind.INTAKE
+
+    def act(self, operation: Operation, raw: str, target_raw: str = "") -> Act:
+        """An act of this session, not begun."""
+        return self.gate.act(
+            self.session.fields, operation, raw=raw, target_raw=target_raw
+        )
+
+    @contextmanager
+    def looking(self, operation: Operation, raw: str) -> Iterator[Act]:
+        """An act that leaves a record only when it is refused or fails."""
+        with self.act(operation, raw) as act:
+            yield act
+            act.keep()
+
+    def enter(self, act: Act, raw: str) -> Place:
+        """Session alive, path parsed, place found: the first steps of each act.
+
+        Raises:
+            SessionCutError: The session was cut.
+            DrainingError: The daemon is stopping.
+            PathRefusedError: The spelling.
+            RightsRefusedError: No such shared folder, or no grant on it.
+        """
+        self.session.require_live()
+        if self.rules.draining:
+            raise DrainingError("The server is stopping; try again in a minute.")
+        path = self._parse(raw)
+        act.note(path=str(path))
+        place = self.tree.place(path)
+        if place.location is not None:
+            act.note(folder=place.folder, detail={"root": str(place.location.root)})
+            self.storage.prepare(place.location.root)
+        return place
+
+    def enter_target(self, act: Act, raw: str) -> Place:
+        """As `enter`, for where a rename or copy leads."""
+        path = self._parse(raw)
+        act.note(target=str(path))
+        place = self.tree.place(path)
+        root = place.stored().root
+        act.note(detail={"target_root": str(root)})
+        self.storage.prepare(root)
+        return place
+
+    def found(self, place: Place) -> Attributes | None:
+        """What is there now; None when nothing is."""
+        if place.location is None:
+            return self.tree.virtual_attributes()
+        try:
+            return self.storage.attributes(place.location)
+        except (NotFoundError, NotFolderError):
+            return None
+
+    def must_find(self, place: Place) -> Attributes:
+        """What is there now.
+
+        Raises:
+            NotFoundError: Nothing is.
+        """
+        found = self.found(place)
+        if found is None:
+            raise NotFoundError(NOTHING_THERE)
+        return found
+
+    def must_find_file(self, place: Place) -> Attributes:
+        """The file that is there now.
+
+        Raises:
+            NotFoundError: Nothing is.
+            IsFolderError: A folder is.
+        """
+        found = self.must_find(place)
+        if found.is_folder:
+            raise IsFolderError("That is a folder.")
+        return found
+
+    def found_for_writing(
+        self, place: Place, disposition: Disposition
+    ) -> Attributes | None:
+        """The file that an opening for writing meets; None when it makes one.
+
+        Raises:
+            NotFoundError: Nothing is there and nothing may be made.
+            ExistsError: Something is there that must not be.
+            IsFolderError: A folder is there.
+            RightsRefusedError: What is there may not be changed.
+        """
+        place.stored()
+        found = self.found(place)
+        if found is None:
+            if not disposition.create:
+                raise NotFoundError(NOTHING_THERE)
+            return None
+        if found.is_folder:
+            raise IsFolderError("That is a folder.")
+        if disposition.create and disposition.exclusive:
+            raise ExistsError("There is a file of that name already.")
+        self.require_change(place)
+        return found
+
+    def found_at_target(
+        self, place: Place, target: Place, *, overwrite: bool
+    ) -> Attributes | None:
+        """What a rename or copy would replace.
+
+        Raises:
+            PathRefusedError: One path holds the other.
+            ExistsError: Something is there and may not be replaced.
+            RightsRefusedError: It may not be changed.
+        """
+        if place.path.holds(target.path) or target.path.holds(place.path):
+            raise PathRefusedError(
+                "A file or folder cannot be put into itself.", rule="into_itself"
+            )
+        require_movable(target)
+        target.require(Right.WRITE)
+        found = self.found(target)
+        if found is None:
+            return None
+        if not overwrite:
+            raise ExistsError("There is a file or folder of that name already.")
+        self.require_change(target)
+        if found.is_folder:
+            target.require(Right.DELETE)
+        return found
+
+    def may_change(self, place: Place) -> bool:
+        """Who cannot read a file cannot change it, unless this session made it."""
+        return Right.READ in place.rights or place.path in self.deposited
+
+    def require_change(self, place: Place) -> None:
+        """Return when what is there may be changed or replaced.
+
+        Raises:
+            RightsRefusedError: Only new files may be added here.
+        """
+        if not self.may_change(place):
+            raise RightsRefusedError(
+                "You may add files here, but not change what is there.",
+                rule="deposit_only",
+            )
+
+    def _parse(self, raw: str) -> VirtualPath:
+        rule = NameRule.MAP if self.intake else NameRule.REFUSE
+        return VirtualPath.parse(raw, rule)
+
+
+def require_visible(place: Place) -> None:
+    """Return when the session may know what is there.
+
+    Raises:
+        RightsRefusedError: It has no right of any kind here.
+    """
+    if not place.rights and not place.passable:
+        place.require(Right.LIST)
+
+
+def require_movable(place: Place) -> None:
+    """Return when the place is inside a folder, not one of the fixed folders.
+
+    Raises:
+        RightsRefusedError: `/`, `/private`, `/shared` or a shared folder itself.
+    """
+    if not place.stored().parts:
+        raise RightsRefusedError(
+            "This folder is fixed; the administrator makes and removes it.",
+            rule="fixed_folder",
+        )

@@ -1,0 +1,302 @@
+"""An open file: its bytes, its record, and what happens when it ends."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from server.audit.extents import Extents
+from server.audit.gate import Act
+from server.model.clock import Clock
+from server.model.errors import (
+    HandleError,
+    IncompleteUploadError,
+    LimitError,
+    ServerError,
+    SessionCutError,
+)
+from server.model.event import Fields, Json
+from server.model.operation import Outcome
+from server.model.session import Session
+from server.storage.port import Changes, StoredFile
+from server.vfs.entry import Entry, entry_of
+from server.vfs.tree import Place
+
+PROGRESS_BYTES: Final = 64 * 1024 * 1024
+PROGRESS_NS: Final = 10_000_000_000
+_OFFSET_MAX: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What an open file is and how it ends; made by the view."""
+
+    act: Act
+    session: Session
+    place: Place
+    file: StoredFile
+    running: Callable[[], None]
+    """Raises when the trail has no room for a transfer to go on."""
+    readable: bool
+    writable: bool
+    append: bool = False
+    hashed: bool = False
+    """Whether the content's SHA-256 is recorded when it goes by whole."""
+    sync: bool = True
+    """Whether the content is brought to the disk before a close is answered."""
+    publish: Callable[[], None] | None = None
+    """Moves a staged file into place at a clean end; None: it is in place."""
+    discard: Callable[[], None] | None = None
+    """Removes a staged file, or sets it aside, at an unclean end."""
+
+
+class OpenFile:
+    """One handle of one session. Positioned reads and writes; closes once."""
+
+    def __init__(
+        self, opening: Opening, *, clock: Clock, closed: Callable[["OpenFile"], None]
+    ) -> None:
+        """Take over an act that has begun; `closed` is called once at the end."""
+        self._at = opening
+        self._clock = clock
+        self._closed = closed
+        self._open = True
+        self._staged = opening.publish is not None
+        # Guards all below and the descriptor's life. Taken before the view's.
+        self._lock = threading.Lock()
+        self._reads = Extents()
+        self._writes = Extents()
+        self._hash = hashlib.sha256() if opening.hashed else None
+        self._hashed_bytes = 0
+        self._told_bytes = 0
+        self._told_ns = clock.mono_ns()
+
+    @property
+    def entry(self) -> Entry:
+        """What the file is now."""
+        with self._lock:
+            self._require_open()
+            return entry_of(self._at.place.path, self._at.file.attributes())
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; empty at the end.
+
+        Raises:
+            HandleError: Closed, or opened for writing only.
+            SessionCutError: The session was cut meanwhile.
+        """
+        with self._lock:
+            self._require_open()
+            if not self._at.readable:
+                raise HandleError("The file was not opened for reading.")
+            _require_offset(offset, length)
+            data = self._at.file.read_at(offset, length)
+            self._reads.add(offset, len(data))
+            if not self._at.writable:
+                self._digest(offset, data)
+            self._tell_progress()
+            return data
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """All of `data` at `offset`; at the end when opened to append.
+
+        Raises:
+            HandleError: Closed, or opened for reading only.
+            SessionCutError: The session was cut meanwhile.
+            StorageFullError: No room; what came before stays.
+        """
+        with self._lock:
+            self._require_open()
+            if not self._at.writable:
+                raise HandleError("The file was not opened for writing.")
+            if self._at.append:
+                offset = self._at.file.attributes().size
+            _require_offset(offset, len(data))
+            self._at.file.write_at(offset, data)
+            self._writes.add(offset, len(data))
+            self._digest(offset, data)
+            self._tell_progress()
+
+    def flush(self) -> None:
+        """Bring what was written to the disk (fsync@openssh.com)."""
+        with self._lock:
+            self._require_open()
+            self._at.file.sync()
+
+    def change(self, changes: Changes) -> None:
+        """Set attributes of the open file; they are told in its outcome."""
+        with self._lock:
+            self._require_open()
+            if not self._at.writable:
+                raise HandleError("The file was not opened for writing.")
+            if changes.size is not None:
+                _require_offset(changes.size, 0)
+                self._hash = None
+            self._at.file.change(changes)
+            self._at.act.note(detail={"changes": changes_detail(changes)})
+
+    def close(self) -> None:
+        """End cleanly: content on the disk, in place, outcome on record.
+
+        Raises:
+            ServerError: What failed; a staged file was not published.
+        """
+        with self._lock:
+            if not self._open:
+                raise HandleError("The file is closed.")
+            self._open = False
+            try:
+                self._commit()
+            except ServerError as error:
+                self._drop(error)
+                raise
+            finally:
+                self._closed(self)
+
+    def abort(self, reason: str) -> None:
+        """End uncleanly, by a lost connection for instance; never raises twice.
+
+        Args:
+            reason: For the trail, such as `connection_lost`.
+        """
+        self._end(lambda: self._drop(None, reason))
+
+    def fail(self, error: ServerError) -> None:
+        """End with the error that made going on pointless."""
+        self._end(lambda: self._drop(error))
+
+    def _end(self, drop: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            try:
+                drop()
+            finally:
+                self._closed(self)
+
+    def _commit(self) -> None:
+        at = self._at
+        at.session.require_live()
+        facts = self._facts()
+        try:
+            # Content without one byte written needs no sync, unless it is staged.
+            if at.writable and at.sync:
+                at.file.sync()
+            if at.publish is not None:
+                at.publish()
+                self._staged = False
+        finally:
+            at.file.close()
+        at.act.note(**facts)
+        at.act.close(Outcome.DONE, wait=at.writable)
+
+    def _drop(self, error: ServerError | None, reason: str = "") -> None:
+        at = self._at
+        facts = self._facts(whole=False)
+        try:
+            at.file.close()
+            if at.discard is not None and self._staged:
+                at.discard()
+        finally:
+            at.act.note(**facts)
+            if isinstance(error, SessionCutError):
+                # The act was allowed when it began; the cut ended it.
+                at.act.note(stage=error.stage, rule=error.rule)
+                at.act.close(Outcome.ABORTED, reason=error.reason)
+            elif error is not None:
+                at.act.fail(error)
+            else:
+                at.act.close(Outcome.ABORTED, reason=reason)
+
+    def _facts(self, *, whole: bool = True) -> Fields:
+        moved = self._writes if self._at.writable else self._reads
+        facts: Fields = {"bytes": moved.bytes, "ranges": moved.ranges()}
+        if self._at.writable and self._reads.bytes:
+            facts["detail"] = {"read_bytes": self._reads.bytes}
+        try:
+            size = self._at.file.attributes().size
+        except ServerError:
+            return facts
+        facts["size"] = size
+        if whole and self._hash is not None and self._hashed_bytes == size:
+            facts["sha256"] = self._hash.hexdigest()
+        return facts
+
+    def _digest(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        if self._hash is None:
+            return
+        if offset != self._hashed_bytes:
+            self._hash = None  # out of order: the content does not go by whole
+            return
+        self._hash.update(data)  # leaves the GIL for blocks above 2 KiB
+        self._hashed_bytes += len(data)
+
+    def _tell_progress(self) -> None:
+        moved = self._reads.bytes + self._writes.bytes
+        if moved - self._told_bytes < PROGRESS_BYTES:
+            now = self._clock.mono_ns()
+            if now - self._told_ns < PROGRESS_NS:
+                return
+        self._told_bytes = moved
+        self._told_ns = self._clock.mono_ns()
+        extents = self._writes if self._at.writable else self._reads
+        self._at.act.progress(bytes=extents.bytes, ranges=extents.ranges())
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise HandleError("The file is closed.")
+        self._at.session.require_live()
+        self._at.running()
+
+
+class Upload:
+    """A file that comes from its first byte to its last and then stands whole."""
+
+    def __init__(self, file: OpenFile, *, length: int | None) -> None:
+        """Receive into a staged file; `length` bytes are announced, if known."""
+        self._file = file
+        self._length = length
+        self._received = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """The next bytes."""
+        self._file.write_at(self._received, data)
+        self._received += len(data)
+
+    def commit(self) -> Entry:
+        """All came: publish.
+
+        Raises:
+            IncompleteUploadError: Fewer or more bytes than announced; nothing changed.
+        """
+        if self._length is not None and self._received != self._length:
+            error = IncompleteUploadError(
+                f"{self._received} of {self._length} bytes came; nothing was stored."
+            )
+            self._file.fail(error)
+            raise error
+        entry = self._file.entry
+        self._file.close()
+        return entry
+
+    def abort(self, reason: str) -> None:
+        """It will not come to its end; nothing changed."""
+        self._file.abort(reason)
+
+
+def changes_detail(changes: Changes) -> dict[str, Json]:
+    """The attributes to set, as a record tells them; times in nanoseconds."""
+    values: dict[str, int | None] = {
+        "size": changes.size,
+        "mode": changes.mode,
+        "atime_ns": changes.atime_ns,
+        "mtime_ns": changes.mtime_ns,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _require_offset(offset: int, length: int) -> None:
+    if offset + length > _OFFSET_MAX:
+        raise LimitError("The file would be too large.", rule="offset")

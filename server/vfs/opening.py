@@ -1,0 +1,189 @@
+"""How files are opened, staged and published for one view."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace as with_fields
+
+from server.audit.gate import Act
+from server.model.errors import ServerError
+from server.model.operation import Operation, Right
+from server.storage.port import Attributes, Changes, StoredFile
+from server.vfs.entry import Disposition
+from server.vfs.ground import Ground
+from server.vfs.handle import OpenFile, Opening
+from server.vfs.tree import Place
+
+
+class Openings:
+    """The open files of one view."""
+
+    def __init__(self, ground: Ground) -> None:
+        """Open files for the ground's session."""
+        self._ground = ground
+        self._files: set[OpenFile] = set()
+        self._ended = False
+        self._writing = Operation.DEPOSIT if ground.intake else Operation.WRITE
+
+    def read(self, raw: str) -> OpenFile:
+        """See `View.open_read`."""
+        ground = self._ground
+        with ground.act(Operation.READ, raw) as act:
+            place = ground.enter(act, raw)
+            place.require(Right.READ)
+            act.note(size=ground.must_find_file(place).size)
+            act.begin()
+            file = ground.storage.open(place.stored(), write=False)
+            opening = Opening(
+                act=act.keep(),
+                session=ground.session,
+                place=place,
+                file=file,
+                running=ground.gate.require_running,
+                readable=True,
+                writable=False,
+                hashed=ground.rules.hash_reads,
+            )
+            return self._opened(opening)
+
+    def write(self, raw: str, disposition: Disposition, changes: Changes) -> OpenFile:
+        """See `View.open_write`."""
+        ground = self._ground
+        with ground.act(self._writing, raw) as act:
+            place = ground.enter(act, raw)
+            place.require(Right.WRITE)
+            if disposition.read:
+                place.require(Right.READ)
+            found = ground.found_for_writing(place, disposition)
+            fresh = found is None or disposition.truncate
+            opening = self._begin(act, place, found, fresh, staged=ground.intake)
+            if fresh and changes.mode is not None:
+                with self._dropped_on_error(opening):
+                    opening.file.change(Changes(mode=changes.mode))
+            act.keep()
+            return self._opened(
+                with_fields(
+                    opening, readable=disposition.read, append=disposition.append
+                )
+            )
+
+    def stage(self, raw: str) -> OpenFile:
+        """See `View.upload`."""
+        ground = self._ground
+        with ground.act(self._writing, raw) as act:
+            place = ground.enter(act, raw)
+            place.require(Right.WRITE)
+            found = ground.found_for_writing(place, Disposition(create=True))
+            opening = self._begin(act, place, found, fresh=True, staged=True)
+            act.keep()
+            return self._opened(opening)
+
+    def copy(
+        self, act: Act, place: Place, target: Place, *, deep: bool, replace: bool
+    ) -> None:
+        """Copy by way of the stage; what was staged goes when it fails."""
+        storage, to = self._ground.storage, target.stored()
+        try:
+            copied = storage.copy(place.stored(), act.id, deep=deep)
+            storage.publish(act.id, to, replace=replace)
+        except ServerError:
+            storage.unstage(to.root.contract_id, act.id, quarantine=False)
+            raise
+        act.note(bytes=copied)
+
+    def close(self) -> None:
+        """Abort what is open; nothing opens after this."""
+        with self._ground.lock:
+            self._ended = True
+            files = list(self._files)
+        for file in files:
+            file.abort("connection_lost")
+
+    def _begin(
+        self,
+        act: Act,
+        place: Place,
+        found: Attributes | None,
+        fresh: bool,  # noqa: FBT001 - one of two facts about the opening
+        *,
+        staged: bool,
+    ) -> Opening:
+        ground, at = self._ground, place.stored()
+        contract = at.root.contract_id
+        staged = staged and fresh
+        replaces = found is not None and fresh
+        if found is not None:
+            act.note(size=found.size)
+        act.note(detail={"replaces": replaces, "in_place": not staged})
+        act.begin()
+        publish: Callable[[], None] | None = None
+        discard: Callable[[], None] | None = None
+        file: StoredFile
+        if staged:
+            file = ground.storage.stage(contract, act.id)
+            publish = self._publisher(act, place)
+            discard = self._discarder(act, place)
+        elif found is None:
+            file = ground.storage.create(at)
+            ground.deposited.add(place.path)
+        elif fresh:
+            file = ground.storage.stage(contract, act.id)
+            ground.storage.publish(act.id, at, replace=True)
+        else:
+            file = ground.storage.open(at, write=True)
+        return Opening(
+            act=act,
+            session=ground.session,
+            place=place,
+            file=file,
+            running=ground.gate.require_running,
+            readable=False,
+            writable=True,
+            hashed=fresh and ground.rules.hash_uploads,
+            sync=ground.rules.sync,
+            publish=publish,
+            discard=discard,
+        )
+
+    def _publisher(self, act: Act, place: Place) -> Callable[[], None]:
+        ground = self._ground
+
+        def publish() -> None:
+            replace = ground.may_change(place)
+            ground.storage.publish(act.id, place.stored(), replace=replace)
+            ground.deposited.add(place.path)
+
+        return publish
+
+    def _discarder(self, act: Act, place: Place) -> Callable[[], None]:
+        ground, contract = self._ground, place.stored().root.contract_id
+
+        def discard() -> None:
+            act.note(detail={"quarantined": ground.intake})
+            ground.storage.unstage(contract, act.id, quarantine=ground.intake)
+
+        return discard
+
+    def _opened(self, opening: Opening) -> OpenFile:
+        clock = self._ground.rules.clock
+        file = OpenFile(opening, clock=clock, closed=self._forget)
+        with self._ground.lock:
+            if not self._ended:
+                self._files.add(file)
+                return file
+        file.abort("connection_lost")
+        return file
+
+    def _forget(self, file: OpenFile) -> None:
+        with self._ground.lock:
+            self._files.discard(file)
+
+    @contextmanager
+    def _dropped_on_error(self, opening: Opening) -> Iterator[None]:
+        try:
+            yield
+        except ServerError:
+            opening.file.close()
+            if opening.discard is not None:
+                with suppress(ServerError):
+                    opening.discard()
+            raise

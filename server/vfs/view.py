@@ -1,0 +1,390 @@
+"""What one session may do with files: every act parsed, allowed, recorded, done.
+
+The order inside each method is audit.md's: session alive, path parsed, rights; then
+the intent is durable; then the effect; then the outcome is durable; then the answer.
+A refusal at any of the first steps is one record, durable before it is answered.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from server.audit.gate import Act
+from server.model.errors import (
+    ExistsError,
+    IsFolderError,
+    LinkRefusedError,
+    NotEmptyError,
+    NotFolderError,
+    NotFoundError,
+    ServerError,
+)
+from server.model.event import Fields, Json
+from server.model.operation import Operation, Right
+from server.model.path import VirtualPath
+from server.model.session import Session
+from server.storage.port import Attributes, Changes, Location, Space
+from server.vfs.entry import Disposition, Entry, entry_of
+from server.vfs.ground import (
+    NOTHING_THERE,
+    Ground,
+    require_movable,
+    require_visible,
+)
+from server.vfs.handle import OpenFile, Upload, changes_detail
+from server.vfs.opening import Openings
+from server.vfs.tree import Place
+
+HOME: Final = "/private"
+_NOTHING: Final = Changes()
+
+
+class View:
+    """The virtual file system as one session sees it. Safe for several threads."""
+
+    home: Final = HOME
+    """Where a relative path starts."""
+
+    def __init__(self, ground: Ground) -> None:
+        """See the tree as the login of the ground's session."""
+        self._ground = ground
+        self._openings = Openings(ground)
+
+    @property
+    def session(self) -> Session:
+        """Whose view this is."""
+        return self._ground.session
+
+    def lookup(self, raw: str, operation: Operation) -> Entry | None:
+        """What is there, on behalf of an act named `operation` that follows.
+
+        The act records itself, so success leaves no record here; a refusal does.
+        None means that nothing is there.
+        """
+        with self._ground.looking(operation, raw) as act:
+            place = self._ground.enter(act, raw)
+            require_visible(place)
+            found = self._ground.found(place)
+        return None if found is None else entry_of(place.path, found)
+
+    def missing(self, raw: str, operation: Operation) -> None:
+        """Record that `operation` failed because nothing is there."""
+        act = self._ground.act(operation, raw)
+        try:
+            self._ground.enter(act, raw)
+        except ServerError as error:
+            act.fail(error)
+            raise
+        act.fail(NotFoundError(NOTHING_THERE))
+
+    def stat(self, raw: str) -> Entry:
+        """A file's or folder's attributes; recorded once per folder and window.
+
+        Raises:
+            NotFoundError: Nothing is there.
+        """
+        with self._ground.looking(Operation.STAT, raw) as act:
+            place = self._ground.enter(act, raw)
+            require_visible(place)
+            found = self._ground.found(place)
+            self._glance(Operation.STAT, place, place.path.parent)
+        if found is None:
+            raise NotFoundError(NOTHING_THERE)
+        return entry_of(place.path, found)
+
+    def list(self, raw: str) -> Iterator[Entry]:
+        """What a folder holds, in the disk's order; recorded once per window.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            NotFolderError: It is a file.
+        """
+        with self._ground.looking(Operation.LIST, raw) as act:
+            place = self._ground.enter(act, raw)
+            if not place.passable:
+                place.require(Right.LIST)
+            if place.location is None:
+                entries = self._virtual_entries(place.path)
+            else:
+                entries = self._entries(place, place.location)
+            self._glance(Operation.LIST, place, place.path)
+        return entries
+
+    def space(self, raw: str) -> Space:
+        """Room where a path lies; the private folder's for the virtual ones."""
+        with self._ground.looking(Operation.STAT, raw) as act:
+            place = self._ground.enter(act, raw)
+            if place.location is None:
+                place = self._ground.enter(act, HOME)
+            return self._ground.storage.space(place.stored().root)
+
+    def open_read(self, raw: str) -> OpenFile:
+        """Open a file for reading.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            IsFolderError: It is a folder.
+        """
+        return self._openings.read(raw)
+
+    def open_write(
+        self, raw: str, disposition: Disposition, changes: Changes = _NOTHING
+    ) -> OpenFile:
+        """Open a file for writing in place (a deposit of an intake login is staged).
+
+        What stands there and is truncated goes to the trash first, and the new file
+        takes its place empty; so an upload that is cut harms nothing old.
+
+        Args:
+            raw: Path as the client sent it.
+            disposition: What may and must be there.
+            changes: For a new file; its mode is kept.
+
+        Raises:
+            NotFoundError: Nothing is there and nothing may be made.
+            ExistsError: Something is there that must not be.
+            IsFolderError: It is a folder.
+        """
+        return self._openings.write(raw, disposition, changes)
+
+    def upload(self, raw: str, *, length: int | None = None) -> Upload:
+        """Receive a whole file; it stands, and replaces, when all of it came.
+
+        Args:
+            raw: Path as the client sent it.
+            length: Bytes announced, or None when unknown (chunked).
+
+        Raises:
+            IsFolderError: It is a folder.
+        """
+        return Upload(self._openings.stage(raw), length=length)
+
+    def make_folder(self, raw: str) -> None:
+        """Make a folder.
+
+        Raises:
+            ExistsError: Something is there.
+            NotFoundError: The folder that should hold it is missing.
+        """
+        with self._ground.act(Operation.MKDIR, raw) as act:
+            place = self._ground.enter(act, raw)
+            place.require(Right.WRITE)
+            if self._ground.found(place) is not None:
+                raise ExistsError("There is a file or folder of that name already.")
+            act.begin()
+            self._ground.storage.make_folder(place.stored())
+
+    def remove_folder(self, raw: str) -> None:
+        """Remove an empty folder.
+
+        Raises:
+            NotEmptyError: It holds something.
+            NotFolderError: It is a file.
+        """
+        with self._ground.act(Operation.RMDIR, raw) as act:
+            place = self._ground.enter(act, raw)
+            require_movable(place)
+            place.require(Right.DELETE)
+            if not self._ground.must_find(place).is_folder:
+                raise NotFolderError("That is a file.")
+            for _ in self._ground.storage.scan(place.stored()):
+                raise NotEmptyError("The folder is not empty.")
+            act.begin()
+            self._ground.storage.remove_folder(place.stored())
+
+    def delete(self, raw: str) -> None:
+        """Move one file to the trash.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            IsFolderError: It is a folder.
+        """
+        with self._ground.act(Operation.DELETE, raw) as act:
+            place = self._ground.enter(act, raw)
+            place.require(Right.DELETE)
+            act.note(size=self._ground.must_find_file(place).size)
+            act.begin()
+            self._ground.storage.trash(act.id, place.stored())
+
+    def delete_tree(self, raw: str) -> None:
+        """Move a folder with all below it to the trash, or a file.
+
+        Raises:
+            NotFoundError: Nothing is there.
+        """
+        with self._ground.act(Operation.DELETE, raw) as act:
+            place = self._ground.enter(act, raw)
+            require_movable(place)
+            place.require(Right.DELETE)
+            found = self._ground.must_find(place)
+            act.note(size=found.size)
+            act.begin()
+            self._tell_children(act, place, found)
+            self._ground.storage.trash(act.id, place.stored())
+
+    def rename(self, raw: str, target_raw: str, *, overwrite: bool) -> None:
+        """Move a file or folder; what `overwrite` replaces goes to the trash.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            ExistsError: Something is at the target and may not be replaced.
+            PathRefusedError: One path holds the other.
+        """
+        ground = self._ground
+        with ground.act(Operation.RENAME, raw, target_raw) as act:
+            place = ground.enter(act, raw)
+            target = ground.enter_target(act, target_raw)
+            require_movable(place)
+            if place.path not in ground.deposited:
+                place.require(Right.DELETE)
+            found = ground.must_find(place)
+            replaced = ground.found_at_target(place, target, overwrite=overwrite)
+            act.note(size=found.size, detail={"replaces": replaced is not None})
+            act.begin()
+            self._tell_children(act, place, found, target)
+            ground.storage.rename(
+                act.id, place.stored(), target.stored(), replace=replaced is not None
+            )
+            if place.path in ground.deposited:
+                ground.deposited.add(target.path)
+
+    def copy(
+        self, raw: str, target_raw: str, *, overwrite: bool, deep: bool = True
+    ) -> None:
+        """Copy a file or folder; it stands when all of it was copied.
+
+        Args:
+            raw: What to copy.
+            target_raw: Where to.
+            overwrite: Whether something there is replaced (it goes to the trash).
+            deep: For a folder, whether what lies below comes along.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            ExistsError: Something is at the target and may not be replaced.
+            PathRefusedError: One path holds the other.
+        """
+        ground = self._ground
+        with ground.act(Operation.COPY, raw, target_raw) as act:
+            place = ground.enter(act, raw)
+            target = ground.enter_target(act, target_raw)
+            require_movable(place)
+            place.require(Right.READ)
+            found = ground.must_find(place)
+            replaced = ground.found_at_target(place, target, overwrite=overwrite)
+            act.note(size=found.size, detail={"replaces": replaced is not None})
+            act.begin()
+            if deep:
+                self._tell_children(act, place, found, target)
+            self._openings.copy(act, place, target, deep=deep, replace=bool(replaced))
+
+    def set_attributes(self, raw: str, changes: Changes) -> None:
+        """Set size, mode or times of a file or folder.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            IsFolderError: A size for a folder.
+        """
+        with self._ground.act(Operation.SETATTR, raw) as act:
+            place = self._ground.enter(act, raw)
+            place.require(Right.WRITE)
+            found = self._ground.must_find(place)
+            self._ground.require_change(place)
+            if changes.size is not None and found.is_folder:
+                raise IsFolderError("A folder has no size to set.")
+            act.note(size=found.size, detail={"changes": changes_detail(changes)})
+            act.begin()
+            self._ground.storage.change(place.stored(), changes)
+
+    def refuse_link(self, raw: str, target: str) -> NoReturn:
+        """Refuse to make or read a link, on record.
+
+        Raises:
+            LinkRefusedError: Unless another refusal comes first.
+        """
+        act = self._ground.act(Operation.SYMLINK, raw)
+        shown = target.encode(errors="backslashreplace").decode()
+        act.note(detail={"points_to": shown})
+        refusal: ServerError = LinkRefusedError()
+        try:
+            self._ground.enter(act, raw)
+        except ServerError as error:
+            refusal = error
+        act.fail(refusal)
+        raise refusal
+
+    @contextmanager
+    def recording(
+        self, operation: Operation, raw: str, detail: dict[str, Json]
+    ) -> Iterator[None]:
+        """Record an act whose effect a front end keeps itself (WebDAV's locks)."""
+        with self._ground.act(operation, raw) as act:
+            place = self._ground.enter(act, raw)
+            place.require(Right.WRITE)
+            act.note(detail=detail)
+            act.begin()
+            yield
+
+    def close(self) -> None:
+        """The session is over: open handles are aborted, counts are told."""
+        self._openings.close()
+        self._ground.gate.leave(self.session.actor.session)
+
+    def _glance(self, operation: Operation, place: Place, folder: VirtualPath) -> None:
+        self._ground.gate.glance(
+            self.session.fields,
+            operation,
+            folder_path=str(folder),
+            path=str(place.path),
+            folder=place.folder,
+        )
+
+    def _entries(self, place: Place, location: Location) -> Iterator[Entry]:
+        # The scan opens the folder now, so that its errors come with the call.
+        found = self._ground.storage.scan(location)
+        below = (
+            entry_of(place.path.child(name), attributes) for name, attributes in found
+        )
+        if Right.LIST in place.rights:
+            return below
+        return (entry for entry in below if self._leads_on(entry.path))
+
+    def _leads_on(self, path: VirtualPath) -> bool:
+        place = self._ground.tree.place(path)
+        return place.passable or bool(place.rights)
+
+    def _virtual_entries(self, path: VirtualPath) -> Iterator[Entry]:
+        ground = self._ground
+        for name in ground.tree.virtual_names(path):
+            child = ground.tree.place(path.child(name))
+            if child.location is not None:
+                ground.storage.prepare(child.location.root)
+            found = ground.found(child)
+            if found is not None:
+                yield entry_of(child.path, found)
+
+    def _tell_children(
+        self, act: Act, place: Place, found: Attributes, target: Place | None = None
+    ) -> None:
+        if not found.is_folder:
+            return
+        for inside, attributes in self._walk(place.stored()):
+            if attributes.is_folder:
+                continue
+            child: Fields = {
+                "path": str(VirtualPath((*place.path.parts, *inside))),
+                "size": attributes.size,
+            }
+            if target is not None:
+                child["target"] = str(VirtualPath((*target.path.parts, *inside)))
+            act.progress(**child)
+
+    def _walk(self, top: Location) -> Iterator[tuple[tuple[str, ...], Attributes]]:
+        waiting: list[tuple[str, ...]] = [()]
+        while waiting:
+            inside = waiting.pop()
+            folder = Location(top.root, (*top.parts, *inside))
+            for name, attributes in self._ground.storage.scan(folder):
+                yield (*inside, name), attributes
+                if attributes.is_folder:
+                    waiting.append((*inside, name))
