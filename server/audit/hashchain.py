@@ -26,6 +26,9 @@ _HEAD: Final = b',"hash":"'
 _TAIL: Final = b'"}\n'
 _SUFFIX_BYTES: Final = len(_HEAD) + 64 + len(_TAIL)
 
+_LEADS_ABOVE_BMP: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
+"""UTF-8 lead bytes of characters above U+FFFF."""
+
 _encode: Final = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
 ).encode
@@ -68,12 +71,13 @@ def canonical(fields: Fields) -> bytes:
     text = _encode(fields)
     if text.isascii():
         return text.encode()
-    if max(text) > "\uffff":
-        text = _encode_as_is(_by_utf16(cast("Json", fields)))
     try:
-        return text.encode()
+        body = text.encode()
     except UnicodeEncodeError:
         return canonical(cast("Fields", _spell_bytes(cast("Json", fields))))
+    if any(lead in body for lead in _LEADS_ABOVE_BMP):
+        return _encode_as_is(_by_utf16(cast("Json", fields))).encode()
+    return body
 
 
 def seal(fields: Fields) -> tuple[bytes, str]:
@@ -167,9 +171,7 @@ def _by_utf16(value: Json) -> Json:
     Python orders by code point, which differs above U+FFFF only.
     """
     if isinstance(value, dict):
-        names = sorted(
-            value, key=lambda name: name.encode("utf-16-be", "surrogatepass")
-        )
+        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
         return {name: _by_utf16(value[name]) for name in names}
     if isinstance(value, list):
         return [_by_utf16(item) for item in value]
