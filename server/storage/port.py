@@ -204,3 +204,7 @@ class Leftovers(Protocol):
     def put_back(self, contract_id: str, act: str, at: Location) -> None:
         """Move what the act trashed back to where it was."""
         ...
+
+    def purge(self, contract_id: str, act: str) -> None:
+        """Destroy what the act put in the trash; there is no way back."""
+        ...

@@ -239,7 +239,14 @@ class View:
                 place.require(Right.DELETE)
             found = ground.must_find(place)
             replaced = ground.found_at_target(place, target, overwrite=overwrite)
-            act.note(size=found.size, detail={"replaces": replaced is not None})
+            # By the inode recovery can tell whether the rename took place.
+            act.note(
+                size=found.size,
+                detail={
+                    "replaces": replaced is not None,
+                    "inode": f"{found.inode:x}",
+                },
+            )
             act.begin()
             self._tell_children(act, place, found, target)
             ground.storage.rename(

@@ -1,0 +1,93 @@
+"""The keeper's work on files: the trash's end, and staged files without an act.
+
+Both run from the acts' ids alone: a ULID carries the time of its making.
+"""
+
+import logging
+from typing import Final
+
+from ulid import ULID
+
+from server.audit.gate import Gate
+from server.model.clock import Clock
+from server.model.event import Fields
+from server.model.operation import Operation
+from server.storage.leftovers import LocalLeftovers
+
+log = logging.getLogger(__name__)
+
+_DAY_US: Final = 86_400_000_000
+_STRAY_DAYS: Final = 7
+"""No upload lasts that long, on this node or another that shares the files."""
+
+
+class Housekeeping:
+    """Cleans trash and stage, on record."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        who: Fields,
+        leftovers: LocalLeftovers,
+        clock: Clock,
+        trash_days: int,
+    ) -> None:
+        """Act as `who` (the system)."""
+        self._gate = gate
+        self._who = who
+        self._leftovers = leftovers
+        self._clock = clock
+        self._trash_days = trash_days
+
+    def run(self) -> None:
+        """Go over every contract once.
+
+        Raises:
+            AuditUnavailableError: The trail cannot be written; nothing more is done.
+            StorageFailedError: The disk failed.
+        """
+        for contract_id in self._leftovers.contracts():
+            self._purge_trash(contract_id)
+            self._set_strays_aside(contract_id)
+
+    def _purge_trash(self, contract_id: str) -> None:
+        acts = self._leftovers.trashed_acts(contract_id)
+        due = self._older(acts, self._trash_days)
+        if not due:
+            return
+        with self._gate.act(self._who, Operation.RETENTION) as act:
+            act.note(
+                detail={
+                    "what": "trash",
+                    "contract_id": contract_id,
+                    "days": self._trash_days,
+                    "count": len(due),
+                    "first": due[0],
+                    "last": due[-1],
+                }
+            )
+            act.begin()
+            for trashed in due:
+                act.progress(detail={"purged": trashed})
+                self._leftovers.purge(contract_id, trashed)
+
+    def _set_strays_aside(self, contract_id: str) -> None:
+        acts = self._leftovers.staged_acts(contract_id)
+        for stray in self._older(acts, _STRAY_DAYS):
+            with self._gate.act(self._who, Operation.SYSTEM_RECOVERY) as act:
+                act.note(detail={"stray": stray, "contract_id": contract_id})
+                act.begin()
+                self._leftovers.quarantine(contract_id, stray)
+
+    def _older(self, acts: list[str], days: int) -> list[str]:
+        bound_us = self._clock.time_us() - days * _DAY_US
+        return [act for act in acts if _made_us(act, never=bound_us) < bound_us]
+
+
+def _made_us(act: str, *, never: int) -> int:
+    try:
+        return ULID.from_str(act).milliseconds * 1000
+    except ValueError:
+        log.warning("a strange name in stage or trash", extra={"entry": act})
+        return never

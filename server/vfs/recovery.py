@@ -1,0 +1,180 @@
+"""Closing the acts that a crash left open: the disk says how they ended.
+
+    read                    unknown; the last progress is the upper bound
+    write in place          aborted; the partial file stays, for `reput`
+    staged write, deposit,  staged file still there: aborted (a deposit goes to
+    copy                    quarantine); the act's mark at the path: done; else aborted
+    rename                  done when the target is the inode that was to be moved
+    delete                  done when the act's entry is in the trash
+    mkdir, rmdir, setattr   done when the disk is as asked
+
+It runs before a port opens, on the restarted process's own stream only.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from server.audit.gate import Gate
+from server.audit.recovery import OpenAct
+from server.model.errors import ServerError
+from server.model.event import Fields, Json
+from server.model.operation import Operation, Outcome
+from server.storage.port import Attributes, Leftovers, Location, Root, Storage
+
+Ending = tuple[Outcome, Fields]
+"""How an act ended, and what more its outcome tells."""
+
+
+class Recovery:
+    """Decides by the disk and records each decision."""
+
+    def __init__(self, *, gate: Gate, storage: Storage, leftovers: Leftovers) -> None:
+        """Look at `storage` and `leftovers`; record through `gate`."""
+        self._gate = gate
+        self._storage = storage
+        self._leftovers = leftovers
+        self._deciders: dict[Operation, Callable[[OpenAct, Location], Ending]] = {
+            Operation.READ: self._read,
+            Operation.WRITE: self._written,
+            Operation.DEPOSIT: self._deposited,
+            Operation.COPY: self._copied,
+            Operation.RENAME: self._renamed,
+            Operation.DELETE: self._deleted,
+            Operation.MKDIR: self._made,
+            Operation.RMDIR: self._removed,
+            Operation.SETATTR: self._changed,
+        }
+
+    def close_acts(self, acts: Sequence[OpenAct]) -> int:
+        """Close every act on files; returns how many.
+
+        Raises:
+            AuditUnavailableError: An outcome cannot be recorded.
+            StorageFailedError: The disk cannot be asked.
+        """
+        mine = [act for act in acts if act.intent.get("folder")]
+        for act in mine:
+            outcome, facts = self._ended(act)
+            self._gate.recovered(act, outcome, **facts)
+        self._gate.settle()
+        return len(mine)
+
+    def _ended(self, act: OpenAct) -> Ending:
+        decide = self._deciders.get(Operation(act.intent["operation"]))
+        if decide is None:
+            return Outcome.ABORTED, {}
+        return decide(act, _location(act, "path", "root"))
+
+    def _read(self, act: OpenAct, _: Location) -> Ending:
+        return Outcome.UNKNOWN, _moved(act)
+
+    def _written(self, act: OpenAct, at: Location) -> Ending:
+        if _detail(act).get("in_place"):
+            return self._in_place(act, at)
+        return self._staged(act, at, quarantine=False)
+
+    def _deposited(self, act: OpenAct, at: Location) -> Ending:
+        if _detail(act).get("in_place"):
+            return self._in_place(act, at)
+        return self._staged(act, at, quarantine=True)
+
+    def _copied(self, act: OpenAct, _: Location) -> Ending:
+        target = _location(act, "target", "target_root")
+        return self._staged(act, target, quarantine=False)
+
+    def _deleted(self, act: OpenAct, at: Location) -> Ending:
+        return _done_if(self._leftovers.trashed(at.root.contract_id, act.id))
+
+    def _made(self, _: OpenAct, at: Location) -> Ending:
+        return _done_if(self._found(at) is not None)
+
+    def _removed(self, _: OpenAct, at: Location) -> Ending:
+        return _done_if(self._found(at) is None)
+
+    def _changed(self, act: OpenAct, at: Location) -> Ending:
+        found = self._found(at)
+        asked = _detail(act).get("changes")
+        if found is None or not isinstance(asked, dict):
+            return Outcome.ABORTED, {}
+        as_asked = all(getattr(found, name) == value for name, value in asked.items())
+        return _done_if(as_asked)
+
+    def _in_place(self, act: OpenAct, at: Location) -> Ending:
+        # A truncating open stages an empty file for the moment of its publishing.
+        self._leftovers.discard(at.root.contract_id, act.id)
+        self._forget_second_name(act, at)
+        facts = _moved(act)
+        found = self._found(at)
+        if found is not None:
+            facts["size"] = found.size
+        return Outcome.ABORTED, facts
+
+    def _staged(self, act: OpenAct, at: Location, *, quarantine: bool) -> Ending:
+        contract = at.root.contract_id
+        if self._leftovers.staged(contract, act.id):
+            if quarantine:
+                self._leftovers.quarantine(contract, act.id)
+            else:
+                self._leftovers.discard(contract, act.id)
+            self._forget_second_name(act, at)
+            return Outcome.ABORTED, {"detail": {"quarantined": quarantine}}
+        if not self._leftovers.published_by(at, act.id):
+            return Outcome.ABORTED, {}
+        found = self._found(at)
+        return Outcome.DONE, {"size": found.size} if found is not None else {}
+
+    def _renamed(self, act: OpenAct, _: Location) -> Ending:
+        target = _location(act, "target", "target_root")
+        found = self._found(target)
+        if found is not None and f"{found.inode:x}" == _detail(act).get("inode"):
+            return Outcome.DONE, {}
+        self._forget_second_name(act, target)
+        return Outcome.ABORTED, {}
+
+    def _forget_second_name(self, act: OpenAct, at: Location) -> None:
+        """Undo the first half of a replacement that never came to its second.
+
+        A file that was to be replaced still stands and has a second name in the
+        trash; a folder was moved there and comes back.
+        """
+        contract = at.root.contract_id
+        if not self._leftovers.trashed(contract, act.id):
+            return
+        if self._leftovers.published_by(at, act.id):
+            return  # it was replaced: the trash holds the old one
+        if self._found(at) is None:
+            self._leftovers.put_back(contract, act.id, at)
+        else:
+            self._leftovers.purge(contract, act.id)
+
+    def _found(self, at: Location) -> Attributes | None:
+        try:
+            return self._storage.attributes(at)
+        except ServerError as error:
+            if error.reason in {"not_found", "not_folder"}:
+                return None
+            raise
+
+
+def _location(act: OpenAct, path: str, root: str) -> Location:
+    text = cast("str", act.intent.get(path, ""))
+    place = Root.parse(str(_detail(act)[root]))
+    # `/private/...` has one part before the folder's inside, `/shared/<name>/...` two.
+    skipped = 1 if place.area == "private" else 2
+    return Location(place, tuple(text.split("/")[1 + skipped :]))
+
+
+def _detail(act: OpenAct) -> dict[str, Json]:
+    return cast("dict[str, Json]", act.intent.get("detail") or {})
+
+
+def _moved(act: OpenAct) -> Fields:
+    facts: Fields = {}
+    if act.progress is not None:
+        facts["bytes"] = act.progress.get("bytes", 0)
+        facts["ranges"] = act.progress.get("ranges", [])
+    return facts
+
+
+def _done_if(done: bool) -> Ending:  # noqa: FBT001 - the one thing it asks
+    return Outcome.DONE if done else Outcome.ABORTED, {}
