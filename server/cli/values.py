@@ -1,0 +1,134 @@
+"""What people type, checked: dates, networks, ports, rights, passwords.
+
+Each reader returns the value or raises `typer.BadParameter` (exit code 2) with words
+that say what is wrong and what is meant.
+"""
+
+import ipaddress
+import re
+import sys
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from server.model.operation import Right, parse_rights
+
+PortRange = tuple[int, int]
+_PORTS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_AGO: Final = re.compile(r"(\d+)([smhd])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_FILE_BYTES_MAX: Final = 1 << 20
+
+
+def end_us(text: str) -> int:
+    """When something ends, in microseconds since the epoch.
+
+    A date alone means the end of that day in this machine's time zone; a time without a
+    zone is this machine's too.
+    """
+    moment = _moment(text)
+    if len(text) == len("2026-01-31"):
+        moment = datetime.combine(moment, time.min) + timedelta(days=1)
+    end = _microseconds(moment)
+    if end <= _microseconds(datetime.now().astimezone()):
+        raise typer.BadParameter(f"{text} is in the past")
+    return end
+
+
+def start_us(text: str) -> int:
+    """A moment of the trail: a date, a time, or how long ago (`15m`, `2h`, `7d`)."""
+    ago = _AGO.fullmatch(text)
+    if ago:
+        span = timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return _microseconds(datetime.now().astimezone() - span)
+    return _microseconds(_moment(text))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no date; write 2027-03-31 or 2027-03-31T18:00:00+09:00"
+        ) from None
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def networks(texts: Iterable[str]) -> tuple[str, ...]:
+    """CIDR networks of IPv6 or IPv4, written the one right way."""
+    return tuple(_network(text) for text in texts)
+
+
+def _network(text: str) -> str:
+    try:
+        loose = ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no network; write 203.0.113.0/24, 203.0.113.9 or "
+            "2001:db8:1::/48"
+        ) from None
+    host = ipaddress.ip_interface(text.strip())
+    if host.ip != loose.network_address:
+        raise typer.BadParameter(
+            f"{text} has bits set beyond its prefix; the network is {loose}, "
+            f"the single address {host.ip}"
+        )
+    return str(loose)
+
+
+def ports(text: str) -> tuple[PortRange, ...]:
+    """Source ports such as `1024-2047,5000`, both ends included."""
+    found = []
+    for part in text.split(","):
+        match = _PORTS.fullmatch(part.strip())
+        first = int(match[1]) if match else -1
+        last = int(match[2] or match[1]) if match else -1
+        if not 0 < first <= last <= 65535:  # noqa: PLR2004 - the highest port there is
+            raise typer.BadParameter(
+                f"{part.strip()!r} are no ports; write 1024-2047 or 1024-2047,5000"
+            )
+        found.append((first, last))
+    return tuple(found)
+
+
+def rights(text: str) -> Right:
+    """A preset or a list of rights."""
+    try:
+        return parse_rights(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def legacy_until_us(text: str) -> int | None:
+    """`modern`, or `legacy-until:DATE` for old algorithms until that day's end."""
+    if text == "modern":
+        return None
+    word, _, date = text.partition(":")
+    if word != "legacy-until":
+        raise typer.BadParameter(f"{text!r}: write modern or legacy-until:2027-03-31")
+    return end_us(date)
+
+
+def read_file(path: Path) -> str:
+    """A small text file, or standard input for `-`."""
+    try:
+        if str(path) == "-":
+            return sys.stdin.read(_FILE_BYTES_MAX)
+        with path.open(encoding="utf-8") as file:
+            return file.read(_FILE_BYTES_MAX)
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path}: {error}") from None
+
+
+def read_password() -> str:
+    """The first line of standard input, its end left off; nothing else is stripped."""
+    password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise typer.BadParameter("no password came on standard input")
+    return password
