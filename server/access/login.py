@@ -1,0 +1,93 @@
+"""The desk where every connection arrives: the line first, then who it is.
+
+What the front ends know of admission is on this page: an arrival, the SSH login or the
+Basic login of a connection, and verdicts that never say why.
+"""
+
+from server.access.basic_login import BasicLogin
+from server.access.knocks import Knocks
+from server.access.office import Arrival, Office
+from server.access.ssh_login import SshLogin, Verdict
+from server.access.verdicts import Verdicts
+from server.auth.admission import Refusal
+from server.model.errors import LoginRefusedError
+from server.model.identity import Actor, Source, SourceRefusedError
+from server.model.operation import Protocol, Stage
+from server.model.session import Session
+
+__all__ = ["Arrival", "BasicLogin", "Desk", "SshLogin", "Verdict"]
+
+
+class Desk:
+    """Where connections arrive. Thread-safe."""
+
+    def __init__(self, office: Office, knocks: Knocks, *, key_queries_max: int) -> None:
+        """Admit by `office`; knocks outside every line are counted by `knocks`."""
+        self._office = office
+        self._knocks = knocks
+        self._key_queries_max = key_queries_max
+        self._verdicts = Verdicts()
+        office.watch.on_change(lambda _admission: self._verdicts.drop_all())
+        office.sessions.every_second(knocks.flush)
+
+    def arrive(self, peer: object, protocol: Protocol) -> Arrival:
+        """Check the line, right after `accept` and before any byte is sent.
+
+        Args:
+            peer: The socket's peer name.
+            protocol: Which door.
+
+        Raises:
+            LoginRefusedError: In no active line; recorded or counted. Close without
+                a word.
+            AuditUnavailableError: It cannot be recorded. Close without a word.
+        """
+        try:
+            source = Source.of_peer(peer)
+        except SourceRefusedError:
+            raise self._knock(protocol, None, _NO_ADDRESS) from None
+        found = self._office.watch.admission().lines(
+            source, self._office.clock.time_us()
+        )
+        if isinstance(found, Refusal):
+            raise self._knock(protocol, source, found)
+        return Arrival(source=source, protocol=protocol)
+
+    def ssh(self, arrival: Arrival) -> SshLogin:
+        """The authentication of one SSH connection."""
+        return SshLogin(self._office, arrival, key_queries_max=self._key_queries_max)
+
+    def basic(self, arrival: Arrival, device_key: str | None) -> BasicLogin:
+        """The authentication of one HTTP connection.
+
+        Args:
+            arrival: The connection.
+            device_key: SPKI SHA-256 of the *verified* client certificate, lower-case
+                hexadecimal; None on `[webdav.secret]`.
+        """
+        return BasicLogin(self._office, self._verdicts, arrival, device_key)
+
+    def leave(self, session: Session, reason: str = "") -> None:
+        """Record that a session is over; a second call does nothing.
+
+        Raises:
+            AuditUnavailableError: It is not recorded.
+        """
+        self._office.leave(session, reason)
+
+    def close(self) -> None:
+        """Tell the knocks that are still counted.
+
+        Raises:
+            AuditUnavailableError: They are not recorded.
+        """
+        self._knocks.flush(closing=True)
+
+    def _knock(
+        self, protocol: Protocol, source: Source | None, refusal: Refusal
+    ) -> LoginRefusedError:
+        self._knocks.add(Actor(protocol=protocol, source=source), refusal)
+        return LoginRefusedError(stage=refusal.stage, rule=refusal.rule)
+
+
+_NO_ADDRESS = Refusal(Stage.LINE, "no_address")

@@ -1,0 +1,214 @@
+"""What both front ends' logins share: finding who is meant, proving, recording.
+
+Every answer that leaves here is the same whatever the reason; the reason goes to the
+trail before the answer goes to the wire.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from ulid import ULID
+
+from server.access.accounts_watch import AccountsWatch
+from server.access.credentials import Credentials
+from server.access.sessions import Sessions
+from server.audit.gate import Gate
+from server.auth.admission import Candidate, Refusal
+from server.auth.snapshot import Device
+from server.model.clock import Clock
+from server.model.errors import LoginRefusedError
+from server.model.event import Fields, Json, actor_fields
+from server.model.identity import Actor, Source
+from server.model.operation import Operation, Outcome, Protocol, Stage
+from server.model.session import Session
+
+CLIENT_CHARACTERS_MAX: Final = 200
+_LOGIN: Final = re.compile(
+    r"[a-z0-9][a-z0-9._-]{0,62}(\+[\w.-]{1,63})?(@[a-z0-9-]{1,31})?"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """A connection whose source lies in at least one active line."""
+
+    source: Source
+    protocol: Protocol
+    client: str = ""
+    """SSH banner or User-Agent; the front end fills it in when it knows it."""
+    algorithms: str = ""
+    """The SSH or TLS algorithms, likewise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A name that a client gave, and what the accounts make of it."""
+
+    name: str
+    candidate: Candidate | None = None
+    device: Device | None = None
+    device_key: str = ""
+    """What was offered, known or not: it helps to register a device."""
+    refusal: Refusal | None = field(default=None)
+
+
+class Office:
+    """The hands of a login."""
+
+    def __init__(
+        self,
+        *,
+        watch: AccountsWatch,
+        sessions: Sessions,
+        credentials: Credentials,
+        gate: Gate,
+        clock: Clock,
+        accounts_age_s_max: int,
+    ) -> None:
+        """Work with the accounts of `watch`, record through `gate`."""
+        self.watch = watch
+        self.sessions = sessions
+        self.credentials = credentials
+        self.clock = clock
+        self._gate = gate
+        self._age_s_max = accounts_age_s_max
+
+    def claim(self, name: str, arrival: Arrival) -> Claim:
+        """Who is meant, and whether that login may come here at all."""
+        if self.watch.age_s > self._age_s_max:
+            return Claim(name=name, refusal=Refusal(Stage.LOGIN, "accounts_stale"))
+        found = self.watch.admission().candidate(
+            name, arrival.source, self.clock.time_us()
+        )
+        if isinstance(found, Refusal):
+            return Claim(name=name, refusal=found)
+        refusal = self.watch.admission().standing(found.login)
+        return Claim(name=name, candidate=found, refusal=refusal)
+
+    def with_key(self, claim: Claim, key_sha256: str) -> Claim:
+        """The claim with the device that has this key, or with its refusal."""
+        if claim.candidate is None or claim.refusal is not None:
+            return Claim(
+                name=claim.name,
+                candidate=claim.candidate,
+                device_key=key_sha256,
+                refusal=claim.refusal,
+            )
+        found = self.watch.admission().device_by_key(
+            claim.candidate.login, key_sha256, self.clock.time_us()
+        )
+        return Claim(
+            name=claim.name,
+            candidate=claim.candidate,
+            device=found if isinstance(found, Device) else None,
+            device_key=key_sha256,
+            refusal=found if isinstance(found, Refusal) else None,
+        )
+
+    def refused(
+        self,
+        arrival: Arrival,
+        claim: Claim,
+        refusal: Refusal,
+        detail: dict[str, Json] | None = None,
+    ) -> LoginRefusedError:
+        """Record a refusal; the error to raise, if the caller raises one.
+
+        Raises:
+            AuditUnavailableError: It is not recorded, so it must not be answered.
+        """
+        facts: Fields = {
+            "reason": LoginRefusedError.reason,
+            "stage": refusal.stage,
+            "rule": refusal.rule,
+            "algorithms": arrival.algorithms,
+        }
+        if detail:
+            facts["detail"] = detail
+        self._gate.event(
+            actor_fields(self.actor(arrival, claim)),
+            Operation.LOGIN,
+            Outcome.REFUSED,
+            **facts,
+        )
+        return LoginRefusedError(stage=refusal.stage, rule=refusal.rule)
+
+    def admit(self, arrival: Arrival, claim: Claim, factors: list[str]) -> Session:
+        """Open the session of a claim that is wholly proved.
+
+        Raises:
+            LoginRefusedError: The accounts changed at this very moment; recorded.
+            AuditUnavailableError: The login is not recorded, so there is none.
+        """
+        assert claim.candidate is not None  # noqa: S101 - a proved claim has one
+        actor = self.actor(arrival, claim, session=str(ULID()).lower())
+        session = Session(actor, started_us=self.clock.time_us())
+        self.sessions.open(session, claim.candidate.login.credentials_us)
+        if session.cut_rule is not None:
+            self.sessions.close(session)
+            raise self.refused(arrival, claim, Refusal(Stage.SESSION, session.cut_rule))
+        told: list[Json] = list(factors)
+        try:
+            self._gate.event(
+                session.fields,
+                Operation.LOGIN,
+                Outcome.DONE,
+                algorithms=arrival.algorithms,
+                detail={"factors": told},
+            )
+        except BaseException:
+            self.sessions.close(session)
+            raise
+        return session
+
+    def leave(self, session: Session, reason: str = "") -> None:
+        """Record that a session is over; a second call does nothing.
+
+        Raises:
+            AuditUnavailableError: It is not recorded.
+        """
+        if not self.sessions.close(session):
+            return
+        facts: Fields = {
+            "duration_us": self.clock.time_us() - session.started_us,
+            "reason": reason,
+        }
+        outcome = Outcome.DONE
+        if session.cut_rule is not None:
+            outcome = Outcome.ABORTED
+            facts["reason"] = "session_cut"
+            facts["stage"] = Stage.SESSION
+            facts["rule"] = session.cut_rule
+        self._gate.event(session.fields, Operation.LOGOUT, outcome, **facts)
+
+    def actor(self, arrival: Arrival, claim: Claim, session: str = "") -> Actor:
+        """Who a record names: no more than what is known, and no secret.
+
+        A name that no login can have is left out: people type passwords into it.
+        """
+        candidate, device = claim.candidate, claim.device
+        name = claim.name if _LOGIN.fullmatch(claim.name) else ""
+        return Actor(
+            protocol=arrival.protocol,
+            contract=candidate.contract if candidate else "",
+            contract_id=candidate.login.contract_id if candidate else "",
+            login=candidate.login.name if candidate else name,
+            login_id=candidate.login.id if candidate else "",
+            kind=candidate.login.kind if candidate else None,
+            device=device.id if device else "",
+            device_name=device.name if device else "",
+            device_key=device.key_sha256 if device else claim.device_key,
+            line=candidate.line.name if candidate else "",
+            line_id=candidate.line.id if candidate else "",
+            source=arrival.source,
+            session=session,
+            client=clean(arrival.client),
+            algorithms=arrival.algorithms,
+        )
+
+
+def clean(text: str) -> str:
+    """A client's self-description, printable and short."""
+    kept = "".join(c if c.isprintable() else "?" for c in text)
+    return kept[:CLIENT_CHARACTERS_MAX]
