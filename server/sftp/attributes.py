@@ -1,0 +1,92 @@
+"""File attributes of SFTP version 3 (filexfer-02, section 5), and `ls -l` lines."""
+
+import stat
+import struct
+import time
+from typing import Final
+
+from server.sftp.wire import MalformedPacketError, Reader, u32
+from server.vfs.entry import Changes, Entry
+
+SIZE: Final = 0x1
+UIDGID: Final = 0x2
+PERMISSIONS: Final = 0x4
+ACMODTIME: Final = 0x8
+EXTENDED: Final = 0x80000000
+_KNOWN: Final = SIZE | UIDGID | PERMISSIONS | ACMODTIME | EXTENDED
+
+GROUP: Final = "kagikura"
+NO_ATTRIBUTES: Final = u32(0)
+
+_NS: Final = 1_000_000_000
+_U32_MAX: Final = 0xFFFFFFFF
+_SIX_MONTHS_S: Final = 182 * 86400
+_MONTHS: Final = (
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+)  # fmt: skip
+_ENTRY: Final = struct.Struct(">IQIII")
+
+
+def read_attributes(packet: Reader) -> Changes:
+    """Read what a client wants set. Owner and group are read and ignored.
+
+    Raises:
+        MalformedPacketError: Cut short, or flags whose fields are not known.
+    """
+    flags = packet.u32()
+    if flags & ~_KNOWN:
+        raise MalformedPacketError(f"attribute flags {flags:#x}")
+    size = packet.u64() if flags & SIZE else None
+    if flags & UIDGID:
+        packet.u32()
+        packet.u32()
+    mode = packet.u32() & 0o7777 if flags & PERMISSIONS else None
+    atime_ns = packet.u32() * _NS if flags & ACMODTIME else None
+    mtime_ns = packet.u32() * _NS if flags & ACMODTIME else None
+    if flags & EXTENDED:
+        for _ in range(packet.u32()):
+            packet.string()
+            packet.string()
+    return Changes(size=size, mode=mode, atime_ns=atime_ns, mtime_ns=mtime_ns)
+
+
+def attributes_of(entry: Entry) -> bytes:
+    """Tell size, type with mode, and times; owners are not a thing of this store."""
+    return _ENTRY.pack(
+        SIZE | PERMISSIONS | ACMODTIME,
+        entry.size,
+        _mode(entry),
+        _seconds(entry.atime_ns),
+        _seconds(entry.mtime_ns),
+    )
+
+
+def long_name(entry: Entry, *, owner: str, now_s: int) -> str:
+    """A line as `ls -l` writes it, which clients show (section 7).
+
+    Args:
+        entry: What the line is about.
+        owner: Whom to name as the owner: the login.
+        now_s: Seconds since 1970; older than six months shows the year.
+    """
+    return (
+        f"{stat.filemode(_mode(entry))} {1:3} {owner:<8} {GROUP:<8} "
+        f"{entry.size:>12} {_moment(entry.mtime_ns // _NS, now_s)} {entry.name}"
+    )
+
+
+def _mode(entry: Entry) -> int:
+    return (stat.S_IFDIR if entry.is_folder else stat.S_IFREG) | entry.mode
+
+
+def _seconds(time_ns: int) -> int:
+    return min(max(time_ns // _NS, 0), _U32_MAX)
+
+
+def _moment(time_s: int, now_s: int) -> str:
+    moment = time.localtime(min(max(time_s, 0), _U32_MAX))
+    day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2}"
+    if now_s - _SIX_MONTHS_S < time_s <= now_s + 60:
+        return f"{day} {moment.tm_hour:02}:{moment.tm_min:02}"
+    return f"{day}  {moment.tm_year:4}"

@@ -1,0 +1,228 @@
+"""One SSH connection from its accept to its record of leaving."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from paramiko.channel import Channel
+from paramiko.common import (
+    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_FAILED_RESOURCE_SHORTAGE,
+    OPEN_SUCCEEDED,
+)
+from paramiko.pkey import PKey
+from paramiko.server import ServerInterface
+from paramiko.ssh_exception import SSHException
+from paramiko.transport import Transport
+from typing_extensions import override
+
+from server.access.login import Arrival, Desk
+from server.model.clock import Clock
+from server.model.errors import ServerError
+from server.settings.schema import SftpSettings
+from server.sftp.authentication import Authentication
+from server.sftp.requests import Requests
+from server.sftp.subsystem import Subsystem
+from server.sftp.transport import SftpTransport
+from server.vfs.filesystem import FileSystem
+from server.vfs.view import View
+
+log = logging.getLogger(__name__)
+
+CHANNEL_END_S: Final = 60.0
+"""How long a channel may take to end, a slow fsync included, before we go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What every connection works with."""
+
+    desk: Desk
+    filesystem: FileSystem
+    settings: SftpSettings
+    host_keys: Sequence[PKey]
+    clock: Clock
+
+
+class Connection(ServerInterface):
+    """What paramiko asks about a connection, and the connection's life.
+
+    Only sessions with the sftp subsystem are served: shell, exec, pty, environment,
+    forwarding of ports, agent and X11 are refused by `ServerInterface` itself.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        arrival: Arrival,
+        *,
+        house: House,
+        ended: Callable[["Connection"], None],
+    ) -> None:
+        """Take over `sock`; `ended` is called once, after the last record."""
+        self._house = house
+        self._arrival = arrival
+        self._ended = ended
+        self._login = house.desk.ssh(arrival)
+        self._view: View | None = None
+        self._reason = ""
+        self._started_ns = house.clock.mono_ns()
+        # Guards the next two. Taken before none.
+        self._lock = threading.Lock()
+        self._draining = False
+        self._subsystems: dict[int, Subsystem] = {}
+        peer = f"{arrival.source.ip}:{arrival.source.port}"
+        self._transport = SftpTransport(
+            sock,
+            name=f"sftp-{peer}",
+            host_keys=house.host_keys,
+            authentication=self._authentication,
+            ended=self._end,
+        )
+
+    def start(self) -> None:
+        """Serve on the transport's own thread."""
+        self._transport.start_server(event=threading.Event(), server=self)
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a login succeeded."""
+        return self._login.session is not None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the connection was accepted."""
+        return (self._house.clock.mono_ns() - self._started_ns) / 1e9
+
+    @property
+    def heard_s(self) -> float:
+        """When the last packet came, seconds of the monotonic clock."""
+        return self._transport.heard_s
+
+    def cut(self, reason: str) -> None:
+        """End the connection now; the first reason is the one on record."""
+        self._reason = self._reason or reason
+        self._transport.cut()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the last record; whether it came in time."""
+        self._transport.join(timeout_s)
+        return not self._transport.is_alive()
+
+    def drain(self) -> None:
+        """Serve no further channel; those that are open may finish."""
+        with self._lock:
+            self._draining = True
+
+    def is_quiet(self, quiet_ns: int) -> bool:
+        """Whether cutting it now would interrupt nothing."""
+        with self._lock:
+            subsystems = list(self._subsystems.values())
+        return all(subsystem.is_quiet(quiet_ns) for subsystem in subsystems)
+
+    def abort(self) -> None:
+        """Abort what is open, from any thread; nothing opens after this."""
+        view = self._view
+        if view is not None:
+            view.close()
+
+    # What paramiko asks.
+
+    @override
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        if kind != "session":
+            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        if self._transport.channels_open >= self._house.settings.channels_max:
+            return OPEN_FAILED_RESOURCE_SHORTAGE
+        return OPEN_SUCCEEDED
+
+    @override
+    def check_channel_subsystem_request(self, channel: Channel, name: str) -> bool:
+        if name != "sftp" or self._view is None:
+            return False
+        return self._serve(channel, self._view)
+
+    def _serve(self, channel: Channel, view: View) -> bool:
+        house = self._house
+        with self._lock:
+            if self._draining or self._serves(channel.chanid):
+                return False
+            subsystem = Subsystem(
+                channel,
+                Requests(view, settings=house.settings, clock=house.clock),
+                name=f"{self._transport.name}-{channel.chanid}",
+                packet_bytes_max=house.settings.packet_bytes_max,
+                clock=house.clock,
+                malformed=lambda: self.cut("malformed packet"),
+            )
+            self._subsystems[channel.chanid] = subsystem
+        subsystem.start()
+        return True
+
+    def _serves(self, chanid: int) -> bool:
+        """Whether the channel has a subsystem; numbers of ended ones come again."""
+        former = self._subsystems.get(chanid)
+        return former is not None and not former.join(0)
+
+    # Its life.
+
+    def _authentication(self, transport: Transport) -> Authentication:
+        """The first key exchange is over: the peer's side is known."""
+        self._arrival.client = transport.remote_version
+        self._arrival.algorithms = self._transport.algorithms
+        return Authentication(
+            transport,
+            login=self._login,
+            settings=self._house.settings,
+            admitted=self._admitted,
+        )
+
+    def _admitted(self) -> None:
+        session = self._login.session
+        if session is None:
+            raise SSHException("admitted without a session")
+        self._view = self._house.filesystem.view(session)
+        self._transport.allow_packets(self._house.settings.packet_bytes_max)
+        session.on_cut(lambda: self.cut("session cut"))
+
+    def _end(self) -> None:
+        """The last thing on the transport's thread: records, then word of the end."""
+        try:
+            self._log_fault()
+            self._leave()
+        except ServerError as error:
+            log.exception(
+                "sftp session's end not on record", extra={"reason": error.reason}
+            )
+        except Exception:
+            log.exception("sftp session's end failed")
+        finally:
+            self._ended(self)
+
+    def _leave(self) -> None:
+        with self._lock:
+            subsystems = list(self._subsystems.values())
+        for subsystem in subsystems:
+            if not subsystem.join(CHANNEL_END_S):
+                log.error("sftp channel does not end")
+        if self._login.session is None:
+            self._login.give_up(self._reason or "disconnected")
+            return
+        try:
+            self.abort()
+        finally:
+            self._house.desk.leave(self._login.session, self._reason)
+
+    def _log_fault(self) -> None:
+        fault = self._transport.saved_exception
+        if fault is None or isinstance(fault, EOFError | OSError):
+            return
+        if isinstance(fault, SSHException):
+            self._reason = self._reason or "protocol error"
+            log.info("ssh connection ended: %s", fault)
+            return
+        self._reason = self._reason or "internal error"
+        log.error("ssh connection failed", exc_info=fault)

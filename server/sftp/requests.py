@@ -1,0 +1,216 @@
+"""SFTP version 3 from packet to reply: bytes in, bytes out, no transport.
+
+One table row per request: its name, its number on the wire, who handles it, whether it
+changes the store. What is advertised comes from the same table. Every malformed packet
+ends the session; every other failure is a STATUS reply.
+"""
+
+import logging
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from paramiko.sftp import (
+    CMD_CLOSE,
+    CMD_EXTENDED,
+    CMD_FSETSTAT,
+    CMD_FSTAT,
+    CMD_INIT,
+    CMD_LSTAT,
+    CMD_MKDIR,
+    CMD_OPEN,
+    CMD_OPENDIR,
+    CMD_READ,
+    CMD_READDIR,
+    CMD_READLINK,
+    CMD_REALPATH,
+    CMD_REMOVE,
+    CMD_RENAME,
+    CMD_RMDIR,
+    CMD_SETSTAT,
+    CMD_STAT,
+    CMD_STATUS,
+    CMD_SYMLINK,
+    CMD_VERSION,
+    CMD_WRITE,
+    SFTP_FAILURE,
+    SFTP_OP_UNSUPPORTED,
+)
+
+from server.model.clock import Clock
+from server.model.errors import ServerError
+from server.settings.schema import SftpSettings
+from server.sftp import operations, wire
+from server.sftp.handles import Handles
+from server.sftp.operations import Context, Reply
+from server.sftp.status import status_body, status_of
+from server.sftp.wire import MalformedPacketError, Reader
+from server.vfs.view import View
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 3
+_HEAD: Final = struct.Struct(">IBI")
+_TYPE_AND_ID_BYTES: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One row: a request that is understood."""
+
+    name: str
+    number: int
+    """Its type on the wire; CMD_EXTENDED for extensions, which go by name."""
+    handle: Callable[[Context, Reader], Reply]
+    writes: bool = False
+    """Whether it can change the store."""
+    version: str = ""
+    """An extension's version as advertised; empty: served, not advertised."""
+
+
+def _plain(
+    name: str,
+    number: int,
+    handle: Callable[[Context, Reader], Reply],
+    *,
+    writes: bool = False,
+) -> Request:
+    return Request(name=name, number=number, handle=handle, writes=writes)
+
+
+def _extension(
+    name: str,
+    version: str,
+    handle: Callable[[Context, Reader], Reply],
+    *,
+    writes: bool = False,
+) -> Request:
+    return Request(
+        name=f"{name}@openssh.com",
+        number=CMD_EXTENDED,
+        handle=handle,
+        writes=writes,
+        version=version,
+    )
+
+
+TABLE: Final = (
+    _plain("open", CMD_OPEN, operations.open_file, writes=True),
+    _plain("close", CMD_CLOSE, operations.close, writes=True),
+    _plain("read", CMD_READ, operations.read),
+    _plain("write", CMD_WRITE, operations.write, writes=True),
+    _plain("lstat", CMD_LSTAT, operations.stat),
+    _plain("fstat", CMD_FSTAT, operations.fstat),
+    _plain("setstat", CMD_SETSTAT, operations.setstat, writes=True),
+    _plain("fsetstat", CMD_FSETSTAT, operations.fsetstat, writes=True),
+    _plain("opendir", CMD_OPENDIR, operations.opendir),
+    _plain("readdir", CMD_READDIR, operations.readdir),
+    _plain("remove", CMD_REMOVE, operations.remove, writes=True),
+    _plain("mkdir", CMD_MKDIR, operations.mkdir, writes=True),
+    _plain("rmdir", CMD_RMDIR, operations.rmdir, writes=True),
+    _plain("realpath", CMD_REALPATH, operations.realpath),
+    _plain("stat", CMD_STAT, operations.stat),
+    _plain("rename", CMD_RENAME, operations.rename, writes=True),
+    _plain("readlink", CMD_READLINK, operations.readlink),
+    _plain("symlink", CMD_SYMLINK, operations.symlink, writes=True),
+    _extension("posix-rename", "1", operations.posix_rename, writes=True),
+    _extension("statvfs", "2", operations.statvfs),
+    _extension("fstatvfs", "2", operations.fstatvfs),
+    _extension("fsync", "1", operations.fsync, writes=True),
+    _extension("limits", "1", operations.limits),
+    _extension("lsetstat", "1", operations.setstat, writes=True),
+    _extension("hardlink", "", operations.symlink, writes=True),
+)
+
+_BY_NUMBER: Final = {row.number: row for row in TABLE if row.number != CMD_EXTENDED}
+_BY_NAME: Final = {row.name: row for row in TABLE if row.number == CMD_EXTENDED}
+
+
+class Requests:
+    """Answers the requests of one channel, in the order they come."""
+
+    def __init__(self, view: View, *, settings: SftpSettings, clock: Clock) -> None:
+        """Serve `view`, which channels of one session share."""
+        self._context = Context(
+            view=view,
+            handles=Handles(settings.handles_max),
+            settings=settings,
+            owner=view.session.actor.login or "kagikura",
+            clock=clock,
+        )
+        self._greeted = False
+
+    @property
+    def handles_open(self) -> int:
+        """How many files and folders are open."""
+        return len(self._context.handles)
+
+    def answer(self, packet: memoryview) -> bytes:
+        """Do what a packet asks for.
+
+        Args:
+            packet: From its type on, without the length field.
+
+        Returns:
+            The whole reply, length field included.
+
+        Raises:
+            MalformedPacketError: Not a packet of version 3; nothing was done.
+        """
+        reader = Reader(packet)
+        number = reader.byte()
+        if not self._greeted:
+            return self._greet(number, reader)
+        if number == CMD_INIT:
+            raise MalformedPacketError("a second INIT")
+        request_id = reader.u32()
+        row = _row(number, reader)
+        kind, parts = _UNSUPPORTED if row is None else self._fence(row, reader)
+        length = _TYPE_AND_ID_BYTES + sum(map(len, parts))
+        return b"".join((_HEAD.pack(length, kind, request_id), *parts))
+
+    def close(self) -> None:
+        """The channel is gone: what is open is aborted. A second call does nothing."""
+        self._context.handles.abort_all()
+
+    def _greet(self, number: int, packet: Reader) -> bytes:
+        """SSH_FXP_INIT (section 4): the client's extensions are read, none is used."""
+        if number != CMD_INIT:
+            raise MalformedPacketError(f"request {number} before INIT")
+        packet.u32()
+        while packet.more():
+            packet.string()
+            packet.string()
+        self._greeted = True
+        reply = bytes([CMD_VERSION]) + wire.u32(VERSION)
+        for row in TABLE:
+            if row.version:
+                reply += wire.text(row.name) + wire.text(row.version)
+        return wire.string(reply)
+
+    def _fence(self, row: Request, packet: Reader) -> Reply:
+        try:
+            return row.handle(self._context, packet)
+        except MalformedPacketError:
+            raise
+        except ServerError as error:
+            return CMD_STATUS, (status_of(error),)
+        except Exception:
+            log.exception(
+                "sftp request failed",
+                extra={"request": row.name, "writes": row.writes},
+            )
+            return CMD_STATUS, (status_body(SFTP_FAILURE, "Internal error."),)
+
+
+_UNSUPPORTED: Final[Reply] = (
+    CMD_STATUS,
+    (status_body(SFTP_OP_UNSUPPORTED, "This server does not know that request."),),
+)
+
+
+def _row(number: int, packet: Reader) -> Request | None:
+    if number == CMD_EXTENDED:
+        return _BY_NAME.get(packet.text())
+    return _BY_NUMBER.get(number)
