@@ -92,6 +92,9 @@ class WebdavSettings(Section):
     request_timeout_s: int = Field(
         30, ge=5, le=600, description="Silence in a request before it is given up."
     )
+    idle_timeout_s: int = Field(
+        300, ge=5, le=3600, description="Silence between requests of a connection."
+    )
     header_timeout_s: int = Field(
         10, ge=1, le=120, description="Seconds for a handshake or a whole header."
     )

@@ -67,15 +67,26 @@ class View:
             found = self._ground.found(place)
         return None if found is None else entry_of(place.path, found)
 
-    def missing(self, raw: str, operation: Operation) -> None:
-        """Record that `operation` failed because nothing is there."""
+    def refuse(
+        self,
+        operation: Operation,
+        raw: str,
+        refusal: ServerError,
+        detail: dict[str, Json] | None = None,
+    ) -> NoReturn:
+        """Record an act that the front end itself must refuse, or that failed there.
+
+        Raises:
+            ServerError: `refusal`, unless another one comes first.
+        """
         act = self._ground.act(operation, raw)
+        act.note(detail=detail or {})
         try:
             self._ground.enter(act, raw)
         except ServerError as error:
-            act.fail(error)
-            raise
-        act.fail(NotFoundError(NOTHING_THERE))
+            refusal = error
+        act.fail(refusal)
+        raise refusal
 
     def stat(self, raw: str) -> Entry:
         """A file's or folder's attributes; recorded once per folder and window.
@@ -309,16 +320,8 @@ class View:
         Raises:
             LinkRefusedError: Unless another refusal comes first.
         """
-        act = self._ground.act(Operation.SYMLINK, raw)
         shown = target.encode(errors="backslashreplace").decode()
-        act.note(detail={"points_to": shown})
-        refusal: ServerError = LinkRefusedError()
-        try:
-            self._ground.enter(act, raw)
-        except ServerError as error:
-            refusal = error
-        act.fail(refusal)
-        raise refusal
+        self.refuse(Operation.SYMLINK, raw, LinkRefusedError(), {"points_to": shown})
 
     @contextmanager
     def recording(

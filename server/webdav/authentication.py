@@ -1,0 +1,116 @@
+"""The gate in front of the application: who sends this request?
+
+The line was checked at accept and the device's certificate by TLS; here each request
+shows login and password (RFC 7617). Every refusal looks the same from outside.
+"""
+
+import base64
+import binascii
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from server.model.errors import LoginRefusedError, ServerError, UnavailableError
+from server.webdav.connection import DAV_HEADERS, Connection
+from server.webdav.status import RETRY_AFTER_S, status_line, status_of
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+StartResponse = Callable[..., Callable[[bytes], None]]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_CLIENT_LENGTH_MAX: Final = 200
+_CHALLENGE: Final = 'Basic realm="Kagikura", charset="UTF-8"'
+_OURS: Final = frozenset(name.lower() for name, _ in DAV_HEADERS)
+_GUARDS: Final = (
+    *DAV_HEADERS,
+    # A stored page must neither run scripts nor be taken for another type.
+    ("Content-Security-Policy", "sandbox"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "private, no-cache"),
+)
+
+
+class Gate:
+    """Lets a request through with its session and view in the environ."""
+
+    def __init__(self, application: Application) -> None:
+        """Guard `application`."""
+        self._application = application
+
+    def __call__(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """WSGI: admit or refuse, and put our headers on every answer."""
+
+        def start(status: str, headers: Headers, *rest: Any) -> Callable[..., None]:  # noqa: ANN401 - WSGI's exc_info
+            others = [pair for pair in headers if pair[0].lower() not in _OURS]
+            return start_response(status, [*others, *_GUARDS], *rest)
+
+        connection: Connection = environ["kagikura.connection"]
+        credentials = parse_basic(environ.pop("HTTP_AUTHORIZATION", ""))
+        if credentials is None:
+            return _challenge(start)
+        if not connection.arrival.client:
+            agent = environ.get("HTTP_USER_AGENT", "")
+            connection.arrival.client = _cleaned(agent)
+        try:
+            session = connection.login.admit(*credentials)
+            environ["kagikura.session"] = session
+            environ["kagikura.view"] = connection.view(session)
+        except LoginRefusedError:
+            return _challenge(start)
+        except UnavailableError as error:
+            return _answer(
+                start,
+                status_of(error),
+                str(error),
+                ("Retry-After", str(RETRY_AFTER_S)),
+            )
+        except ServerError as error:
+            return _answer(start, status_of(error), str(error))
+        return self._application(environ, start)
+
+
+def parse_basic(header: str) -> tuple[str, str] | None:
+    """User and password of an Authorization header, or None if it is no Basic one.
+
+    Args:
+        header: The value as WSGI gives it.
+    """
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(token.strip(" "), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = text.partition(":")
+    if not colon or not user or any(c < " " or c == "\x7f" for c in text):
+        return None
+    return user, password
+
+
+def _cleaned(agent: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in agent)[:_CLIENT_LENGTH_MAX]
+
+
+def _challenge(start: StartResponse) -> Iterable[bytes]:
+    return _answer(start, 401, "Log in, please.", ("WWW-Authenticate", _CHALLENGE))
+
+
+def _answer(
+    start: StartResponse, status: int, text: str, *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    body = text.encode()
+    start(
+        status_line(status),
+        [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            *headers,
+        ],
+    )
+    return [body]

@@ -1,0 +1,66 @@
+"""Conditional requests, RFC 9110 section 13, as one pure function."""
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+
+def failed_condition(
+    headers: Mapping[str, str], *, method: str, etag: str | None, mtime_s: int | None
+) -> int | None:
+    """The status that a request's conditions ask for, or None to go on.
+
+    Args:
+        headers: WSGI names, such as `HTTP_IF_MATCH`.
+        method: The request's method.
+        etag: Of what is there, without quotes; None for nothing, or a folder.
+        mtime_s: Its last change, seconds since 1970; None when nothing is there.
+    """
+    if "HTTP_IF_MATCH" in headers:
+        if not _listed(headers["HTTP_IF_MATCH"], etag, mtime_s, weak=False):
+            return HTTPStatus.PRECONDITION_FAILED
+    elif "HTTP_IF_UNMODIFIED_SINCE" in headers and mtime_s is not None:
+        since_s = _seconds(headers["HTTP_IF_UNMODIFIED_SINCE"])
+        if since_s is not None and mtime_s > since_s:
+            return HTTPStatus.PRECONDITION_FAILED
+    return _unchanged(headers, method=method, etag=etag, mtime_s=mtime_s)
+
+
+def _unchanged(
+    headers: Mapping[str, str], *, method: str, etag: str | None, mtime_s: int | None
+) -> int | None:
+    reads = method in {"GET", "HEAD"}
+    if "HTTP_IF_NONE_MATCH" in headers:
+        if _listed(headers["HTTP_IF_NONE_MATCH"], etag, mtime_s, weak=True):
+            return HTTPStatus.NOT_MODIFIED if reads else HTTPStatus.PRECONDITION_FAILED
+    elif "HTTP_IF_MODIFIED_SINCE" in headers and reads and mtime_s is not None:
+        since_s = _seconds(headers["HTTP_IF_MODIFIED_SINCE"])
+        if since_s is not None and mtime_s <= since_s:
+            return HTTPStatus.NOT_MODIFIED
+    return None
+
+
+def range_still_valid(headers: Mapping[str, str], *, etag: str, mtime_s: int) -> bool:
+    """Whether If-Range lets a Range stand (section 13.1.5); True without one."""
+    value = headers.get("HTTP_IF_RANGE")
+    if value is None:
+        return True
+    if value.startswith('"'):
+        return value == f'"{etag}"'
+    return _seconds(value) == mtime_s
+
+
+def _listed(value: str, etag: str | None, mtime_s: int | None, *, weak: bool) -> bool:
+    if value.strip() == "*":
+        return mtime_s is not None
+    if etag is None:
+        return False
+    tags = {tag.strip() for tag in value.split(",")}
+    return f'"{etag}"' in tags or (weak and f'W/"{etag}"' in tags)
+
+
+def _seconds(date: str) -> int | None:
+    try:
+        return int(parsedate_to_datetime(date).timestamp())
+    except (ValueError, OverflowError):
+        return None

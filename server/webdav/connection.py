@@ -1,0 +1,385 @@
+"""One HTTP connection: handshake, heads, requests, lingering, end.
+
+A worker thread is needed only while there is something to do: a connection whose
+handshake or head is incomplete, or that waits for its next request, goes back to the
+`Waiting` room. So silent and dribbling clients cost a descriptor and no thread.
+"""
+
+import logging
+import selectors
+import socket
+import ssl
+import time
+from enum import Enum, auto
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any, Final
+
+from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.wsgi import Gateway_10
+
+from server.access.login import Arrival, BasicLogin, Desk
+from server.model.errors import ServerError
+from server.model.session import Session
+from server.settings.schema import WebdavSettings
+from server.vfs.filesystem import FileSystem
+from server.vfs.view import View
+from server.webdav.body import Body, ChunkedBody, KnownBody
+from server.webdav.headers import REQUEST_LINE, StrictHeaderReader
+from server.webdav.status import status_line
+from server.webdav.tls import TlsContexts, device_key
+from server.webdav.wire import HeadTooLongError, Inbox, Outbox
+
+log = logging.getLogger(__name__)
+
+LINGER_S: Final = 2.0
+"""How long an answered client may still send its refused body (RFC 9112, 9.6)."""
+
+DAV_HEADERS: Final = (("DAV", "1, 2"), ("MS-Author-Via", "DAV"))
+"""On every answer: Finder asks for no password, and Office opens read-only, without."""
+
+
+class Service:
+    """What the connections of one listener share."""
+
+    def __init__(
+        self,
+        *,
+        settings: WebdavSettings,
+        desk: Desk,
+        files: FileSystem,
+        tls: TlsContexts | None,
+        client_certificates: bool,
+    ) -> None:
+        """Keep the collaborators of a listener."""
+        self.settings = settings
+        self.desk = desk
+        self.files = files
+        self.tls = tls
+        self.client_certificates = client_certificates
+
+
+class Gateway(Gateway_10):
+    """Puts the connection into the WSGI environ."""
+
+    def get_environ(self) -> dict[str, Any]:  # type: ignore[override]  # cheroot seems to return None
+        """Cheroot's environ, and `kagikura.connection`."""
+        environ: dict[str, Any] = super().get_environ()
+        environ["kagikura.connection"] = self.req.conn
+        return environ
+
+
+class Request(HTTPRequest):
+    """One request: cheroot's, with a strict head and a body that is not swallowed."""
+
+    header_reader = StrictHeaderReader()
+
+    def __init__(self, server: Any, conn: "Connection", head: bytes) -> None:  # noqa: ANN401 - cheroot is untyped
+        """Take a complete head."""
+        super().__init__(server, conn)
+        self.scheme = b"https" if conn.service.tls else b"http"
+        self._head = head
+        self._expects = False
+        self.body: Body | None = None
+
+    def parse_request(self) -> None:
+        """Read the head; a bad one is answered at once."""
+        stream = BytesIO(self._head)
+        self.rfile = stream
+        if not REQUEST_LINE.match(self._head):
+            self.simple_response("400 Bad Request", "Malformed request line.")
+            return
+        if self.read_request_line() and self.read_request_headers():
+            self.ready = True
+
+    def read_request_headers(self) -> bool:
+        """Read and check the header lines; the body's form is settled here."""
+        try:
+            self.header_reader(self.rfile, self.inheaders)
+        except ValueError as error:
+            self.simple_response("400 Bad Request", str(error))
+            return False
+        modern = self.response_protocol == "HTTP/1.1"
+        problem = self._problem(modern=modern)
+        if problem is not None:
+            self.simple_response(*problem)
+            return False
+        connection = self.inheaders.get(b"Connection", b"").lower()
+        tokens = {token.strip() for token in connection.split(b",")}
+        self.close_connection = b"close" in tokens or not (
+            modern or b"keep-alive" in tokens
+        )
+        return True
+
+    def _problem(self, *, modern: bool) -> tuple[str, str] | None:
+        headers = self.inheaders
+        coding = headers.get(b"Transfer-Encoding", b"").lower()
+        expect = headers.get(b"Expect", b"").lower()
+        length = int(headers.get(b"Content-Length", b"0"))
+        too_long = length > self.conn.service.settings.body_bytes_max
+        self.chunked_read = bool(coding)
+        self._expects = bool(expect) and modern and (self.chunked_read or length > 0)
+        problems = (
+            (modern and not headers.get(b"Host"), 400, "Host is missing."),
+            (coding and not modern, 400, "HTTP/1.0 knows no transfer coding."),
+            (coding not in {b"", b"chunked"}, 501, "Unknown transfer coding."),
+            (expect not in {b"", b"100-continue"}, 417, "Unknown expectation."),
+            (too_long, 413, "The upload is too large."),
+        )
+        return next(
+            ((status_line(code), text) for wrong, code, text in problems if wrong),
+            None,
+        )
+
+    def respond(self) -> None:
+        """Run the application and write its answer."""
+        inbox = self.conn.inbox
+        if self.chunked_read:
+            bytes_max = self.conn.service.settings.body_bytes_max
+            self.body = ChunkedBody(inbox, bytes_max, self._continue)
+        else:
+            length = int(self.inheaders.get(b"Content-Length", b"0"))
+            self.body = KnownBody(inbox, length, self._continue)
+        self.rfile = self.body
+        Gateway(self).respond()
+        self.ensure_headers_sent()
+        if self.chunked_write:
+            self.conn.wfile.write(b"0\r\n\r\n")
+        self.conn.wfile.flush()
+
+    def _continue(self) -> None:
+        if self._expects and not self.sent_headers:
+            self._expects = False
+            self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def send_headers(self) -> None:
+        """Write the head of the answer, after settling what is left of the body."""
+        # A client that waits for 100 Continue may send its body or not: who knows.
+        if self.body is not None and (
+            (self._expects and not self.body.finished) or not self.body.drain()
+        ):
+            self.close_connection = True
+            self.conn.lingering = True
+        self.conn.wfile.holding = True
+        super().send_headers()
+        self.conn.wfile.holding = False
+
+    def simple_response(self, status: str, msg: str = "") -> None:
+        """Answer without the application; the connection ends with it."""
+        self.close_connection = True
+        self.sent_headers = True
+        self.conn.lingering = True
+        text = msg.encode("ascii", "replace")
+        lines = [
+            f"HTTP/1.1 {status}",
+            f"Content-Length: {len(text)}",
+            "Content-Type: text/plain; charset=utf-8",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in DAV_HEADERS),
+        ]
+        head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
+        self.conn.wfile.write(head + text)
+
+
+class _Phase(Enum):
+    HANDSHAKE = auto()
+    SERVING = auto()
+    LINGERING = auto()
+
+
+class Connection(HTTPConnection):
+    """An accepted connection of a known line."""
+
+    def __init__(
+        self,
+        server: Any,  # noqa: ANN401 - cheroot is untyped
+        sock: socket.socket,
+        arrival: Arrival,
+        service: Service,
+    ) -> None:
+        """Own `sock`; nothing is read yet."""
+        self.server = server
+        self.socket: socket.socket = sock
+        self.service = service
+        self.arrival = arrival
+        self.remote_addr = arrival.source.ip
+        self.remote_port = arrival.source.port
+        self.inbox = self.rfile = Inbox(sock)
+        self.wfile = Outbox(sock)
+        self.requests_seen = 0
+        self.lingering = False
+        self.expired = False
+        self.interest = selectors.EVENT_READ
+        self._phase = _Phase.HANDSHAKE if service.tls else _Phase.SERVING
+        self._device_key: str | None = None
+        self._login: BasicLogin | None = None
+        self._views: dict[str, View] = {}
+        self._head_begun = False
+        self.deadline_s = 0.0
+        self._give(service.settings.header_timeout_s)
+
+    # What the application asks.
+
+    @property
+    def login(self) -> BasicLogin:
+        """The admission of this connection's requests."""
+        if self._login is None:
+            self._login = self.service.desk.basic(self.arrival, self._device_key)
+        return self._login
+
+    def view(self, session: Session) -> View:
+        """The session's view; the connection ends when the session is cut."""
+        key = session.actor.session
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = self.service.files.view(session)
+            session.on_cut(self.cut)
+        return view
+
+    # What the worker threads ask.
+
+    def communicate(self) -> bool:
+        """Go on as far as possible without waiting for the client's next head.
+
+        Returns:
+            Whether the connection goes on.
+        """
+        if self.expired:
+            return False
+        try:
+            return self._go_on()
+        except (OSError, ValueError) as error:
+            log.debug("webdav connection ended", extra={"error": str(error)})
+        except Exception:
+            log.exception("webdav connection failed")
+        return False
+
+    def _go_on(self) -> bool:
+        if self._phase is _Phase.LINGERING:
+            return self.inbox.discard() and self._in_time()
+        if self._phase is _Phase.HANDSHAKE and not self._handshake():
+            return self._in_time()
+        while True:
+            self.socket.settimeout(0)
+            head = self._head()
+            if head is None:
+                return not self.inbox.at_end and self._in_time()
+            self.socket.settimeout(self.service.settings.request_timeout_s)
+            if not self._serve(head):
+                return self._linger() if self.lingering else False
+
+    def _handshake(self) -> bool:
+        tls = self.service.tls
+        if tls is None:
+            return True
+        if not isinstance(self.socket, ssl.SSLSocket):
+            self.socket.settimeout(0)
+            self.socket = tls.current().wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.inbox.sock = self.wfile.sock = self.socket
+        try:
+            self.socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self.interest = selectors.EVENT_READ
+            return False
+        except ssl.SSLWantWriteError:
+            self.interest = selectors.EVENT_WRITE
+            return False
+        self.interest = selectors.EVENT_READ
+        self._phase = _Phase.SERVING
+        self._give(self.service.settings.header_timeout_s)
+        self._greet(self.socket)
+        return True
+
+    def _greet(self, sock: ssl.SSLSocket) -> None:
+        if sock.session_reused:
+            raise ValueError("a resumed session has not shown its certificate")
+        cipher = sock.cipher()
+        self.arrival.algorithms = f"{sock.version()} {cipher[0] if cipher else ''}"
+        if self.service.client_certificates:
+            certificate = sock.getpeercert(binary_form=True)
+            if certificate is None:
+                raise ValueError("no client certificate")
+            self._device_key = device_key(certificate)
+
+    def _head(self) -> bytes | None:
+        settings = self.service.settings
+        try:
+            head = self.inbox.head(settings.header_bytes_max)
+        except HeadTooLongError:
+            self.socket.settimeout(settings.request_timeout_s)
+            status = status_line(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            Request(self.server, self, b"").simple_response(status, "Head too long.")
+            raise ValueError("head too long") from None
+        if head is None and not self._head_begun and not self.inbox.empty:
+            self._head_begun = True
+            self._give(settings.header_timeout_s)
+        return head
+
+    def _serve(self, head: bytes) -> bool:
+        self._head_begun = False
+        self.requests_seen += 1
+        request = Request(self.server, self, head)
+        try:
+            request.parse_request()
+            if request.ready:
+                request.respond()
+        except (OSError, ServerError) as error:
+            # After its first byte an answer can only be broken off.
+            log.debug("webdav answer broken off", extra={"error": str(error)})
+            return False
+        except Exception:
+            log.exception("webdav request failed")
+            if not request.sent_headers:
+                status = status_line(HTTPStatus.INTERNAL_SERVER_ERROR)
+                request.simple_response(status, "Internal error.")
+            return False
+        self._give(self.service.settings.idle_timeout_s)
+        return request.ready and not request.close_connection
+
+    def _linger(self) -> bool:
+        self.wfile.flush()
+        # Half closed, so that the answer is not torn away by a reset.
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)
+        self._phase = _Phase.LINGERING
+        self.socket.settimeout(0)
+        self._give(LINGER_S)
+        # What the client still sends is thrown away as it came, TLS or not.
+        if isinstance(self.socket, ssl.SSLSocket):
+            self.socket = socket.socket(fileno=self.socket.detach())
+            self.inbox.sock = self.socket
+        return self.inbox.discard()
+
+    def _give(self, seconds: float) -> None:
+        self.deadline_s = time.monotonic() + seconds
+
+    def _in_time(self) -> bool:
+        return time.monotonic() < self.deadline_s
+
+    # The end.
+
+    def cut(self) -> None:
+        """Break the connection from any thread; its worker notices and closes it."""
+        try:
+            # Not SSLSocket.shutdown, which would leave its reader without TLS.
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+        except OSError:
+            return  # it is gone already
+
+    def close(self) -> None:
+        """Close socket and session. Never raises: an exception would stop cheroot."""
+        try:
+            self.cut()
+            self.socket.close()
+        except OSError:
+            log.debug("webdav socket did not close cleanly")
+        try:
+            for view in self._views.values():
+                view.close()
+            if self._login is not None:
+                self._login.close()
+        except Exception:
+            log.exception("webdav session did not close cleanly")
+        finally:
+            self.server.forget(self)

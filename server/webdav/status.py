@@ -1,0 +1,90 @@
+"""HTTP statuses of our errors: one total table, and the way into wsgidav's errors.
+
+A path whose spelling we refuse is a 400, not a 403: the URL is wrong for this store
+whoever asks, and a person who reads "access denied" would run to the admin for rights.
+RFC 9110 section 15 and RFC 4918 section 11 name the numbers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Final
+
+from wsgidav.dav_error import DAVError
+
+from server.model import errors
+
+RETRY_AFTER_S: Final = 5
+"""What a client is asked to wait before it tries again after a 503."""
+
+STATUS: Final[dict[type[errors.ServerError], int]] = {
+    errors.ServerError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.RefusedError: HTTPStatus.FORBIDDEN,
+    errors.PathRefusedError: HTTPStatus.BAD_REQUEST,
+    errors.RightsRefusedError: HTTPStatus.FORBIDDEN,
+    errors.LinkRefusedError: HTTPStatus.FORBIDDEN,
+    errors.LoginRefusedError: HTTPStatus.UNAUTHORIZED,
+    errors.SessionCutError: HTTPStatus.UNAUTHORIZED,
+    errors.LimitError: HTTPStatus.FORBIDDEN,
+    errors.StateError: HTTPStatus.CONFLICT,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.ExistsError: HTTPStatus.PRECONDITION_FAILED,
+    errors.NotEmptyError: HTTPStatus.CONFLICT,
+    errors.NotFolderError: HTTPStatus.CONFLICT,
+    errors.IsFolderError: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.LockedError: HTTPStatus.LOCKED,
+    errors.HandleError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.IncompleteUploadError: HTTPStatus.BAD_REQUEST,
+    errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.AuditUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.AuditSpaceError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.StorageFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DrainingError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def status_of(error: errors.ServerError) -> int:
+    """The HTTP status of an error; a class that is new takes its parent's."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def status_line(status: int) -> str:
+    """`404 Not Found` of 404."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def dav_error(error: errors.ServerError, *, status: int | None = None) -> DAVError:
+    """The error as wsgidav carries it; `src_exception` says that it is on record.
+
+    Args:
+        error: What the VFS or access raised.
+        status: A status that fits the method better than the table's.
+    """
+    status = status_of(error) if status is None else status
+    headers = []
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("Retry-After", str(RETRY_AFTER_S)))
+    return DAVError(status, str(error), src_exception=error, add_headers=headers)
+
+
+@contextmanager
+def translated(
+    overrides: dict[type[errors.ServerError], int] | None = None,
+) -> Iterator[None]:
+    """Turn our errors into wsgidav's.
+
+    Args:
+        overrides: Statuses that the method's specification asks for.
+
+    Raises:
+        DAVError: Any of our errors was raised inside.
+    """
+    try:
+        yield
+    except errors.ServerError as error:
+        status = next(
+            (s for kind, s in (overrides or {}).items() if isinstance(error, kind)),
+            None,
+        )
+        raise dav_error(error, status=status) from error

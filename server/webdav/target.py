@@ -1,0 +1,86 @@
+"""Paths as a request names them: percent-decoded once, otherwise untouched.
+
+What comes out is the raw text that the VFS parses and records; wsgidav would already
+have collapsed `..` and taken a `;` in a Destination for the end of the name.
+"""
+
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from wsgidav.dav_error import DAVError
+
+from server.model.errors import PathRefusedError
+from server.model.identity import LoginKind
+from server.model.path import NameRule, VirtualPath
+from server.vfs.view import View
+
+
+def view_of(environ: dict[str, Any]) -> View:
+    """The view that the gate put into the environ."""
+    view: View = environ["kagikura.view"]
+    return view
+
+
+def decoded(path: str) -> str:
+    """The text of a percent-encoded path; bytes that are no UTF-8 as surrogates.
+
+    Args:
+        path: As WSGI gives it, each character one byte.
+
+    Raises:
+        DAVError: 400, an encoded slash: a name cannot hold one.
+    """
+    if "%2f" in path.lower():
+        raise DAVError(400, "A name cannot hold an encoded slash.")
+    octets = unquote_to_bytes(path.encode("latin-1"))
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def requested(environ: dict[str, Any]) -> str:
+    """The path of the request.
+
+    Raises:
+        DAVError: 400, as `decoded`.
+    """
+    target = str(environ["REQUEST_URI"])
+    if target == "*" or not target.startswith("/"):
+        return "/"  # OPTIONS alone may come so
+    return decoded(target.partition("?")[0])
+
+
+def destination(environ: dict[str, Any]) -> str:
+    """The path that a COPY or MOVE leads to (RFC 4918, section 10.3).
+
+    Raises:
+        DAVError: 400 when missing or malformed; 502 when it lies on another server.
+    """
+    value = environ.get("HTTP_DESTINATION", "")
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise DAVError(400, "The Destination is malformed.") from error
+    if not parts.path.startswith("/") or parts.query or parts.fragment:
+        raise DAVError(400, "The Destination is missing or malformed.")
+    if parts.scheme and parts.scheme.lower() != environ["wsgi.url_scheme"]:
+        raise DAVError(502, "The Destination lies on another server.")
+    if parts.netloc and parts.netloc.lower() != environ.get("HTTP_HOST", "").lower():
+        raise DAVError(502, "The Destination lies on another server.")
+    return decoded(parts.path)
+
+
+def canonical(view: View, raw: str) -> VirtualPath:
+    """The path that `raw` means, for lock names; the VFS parses for itself.
+
+    Raises:
+        PathRefusedError: The spelling is not acceptable; the VFS records that.
+    """
+    intake = view.session.actor.kind is LoginKind.INTAKE
+    return VirtualPath.parse(raw, NameRule.MAP if intake else NameRule.REFUSE)
+
+
+def tagged(view: View, url: str) -> VirtualPath | None:
+    """The path of a URL in an `If:` header, or None when it names nothing here."""
+    try:
+        return canonical(view, decoded(urlsplit(url).path))
+    except (DAVError, PathRefusedError, ValueError):
+        return None

@@ -1,0 +1,99 @@
+"""TLS of the listeners: contexts that follow the certificates, and a device's key.
+
+TLS 1.2 with ECDHE and AEAD only, or 1.3. No session is ever resumed: a resumed one
+would skip the check of the client's certificate (nginx CVE-2025-23419).
+"""
+
+import hashlib
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsMaterial:
+    """What a context is made of, at one moment."""
+
+    certificate: Path
+    """PEM, chain included."""
+    key: Path
+    trust_pem: str
+    """The device CAs and pinned certificates, PEM; may be empty."""
+    version: int
+    """Grows whenever any of the above changed."""
+
+
+class TlsContexts:
+    """The context for new connections, rebuilt when its material changed."""
+
+    def __init__(
+        self, material: Callable[[], TlsMaterial], *, client_certificates: bool
+    ) -> None:
+        """Follow `material`.
+
+        Args:
+            material: Asked at each new connection; must be cheap.
+            client_certificates: Whether a client must show a certificate that leads
+                to the trust PEM. If not, none is asked for: Windows stumbles over
+                optional ones.
+        """
+        self._material = material
+        self._client_certificates = client_certificates
+        self._version: int | None = None
+        self._context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()  # Guards _version and _context. Takes no other.
+
+    def current(self) -> ssl.SSLContext:
+        """The context of the present material.
+
+        Raises:
+            OSError: The material's files cannot be read; `ssl.SSLError` is one too.
+        """
+        with self._lock:
+            material = self._material()
+            if self._context is None or material.version != self._version:
+                self._context = _context(
+                    material, client_certificates=self._client_certificates
+                )
+                self._version = material.version
+            return self._context
+
+
+def _context(material: TlsMaterial, *, client_certificates: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.options |= ssl.OP_NO_COMPRESSION
+    context.num_tickets = 0
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(material.certificate, material.key)
+    if client_certificates:
+        # A pinned certificate is trusted by itself, whoever issued it.
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_mode = ssl.CERT_REQUIRED
+        if material.trust_pem:
+            context.load_verify_locations(cadata=material.trust_pem)
+    return context
+
+
+def device_key(certificate_der: bytes) -> str:
+    """The SHA-256 of a certificate's SubjectPublicKeyInfo, hexadecimal.
+
+    Raises:
+        ValueError: The certificate or its key cannot be read.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        spki = certificate.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+    except Exception as error:
+        # The library raises several kinds for keys that it does not know.
+        raise ValueError("unreadable client certificate") from error
+    return hashlib.sha256(spki).hexdigest()

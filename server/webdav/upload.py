@@ -1,0 +1,65 @@
+"""PUT: a body becomes a file when all of it came, and leaves nothing otherwise."""
+
+import logging
+from typing import Any, Final
+
+from wsgidav.dav_error import DAVError
+
+from server.model.errors import ServerError
+from server.vfs.entry import Entry
+from server.vfs.handle import Upload
+from server.vfs.view import View
+from server.webdav.body import Body, KnownBody
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES: Final = 1024 * 1024
+
+
+def body_of(environ: dict[str, Any]) -> Body:
+    """The request's body."""
+    body: Body = environ["wsgi.input"]
+    return body
+
+
+def announced_bytes(environ: dict[str, Any]) -> int | None:
+    """The length that the client announced; None for a chunked body without one.
+
+    Raises:
+        DAVError: 411, neither a length nor chunks; 400, Finder's header is no number.
+    """
+    body = body_of(environ)
+    if isinstance(body, KnownBody):
+        if "CONTENT_LENGTH" not in environ:
+            raise DAVError(411, "A PUT needs a Content-Length or chunks.")
+        return body.length_bytes
+    # Finder sends chunks and tells the length apart from them.
+    expected = environ.get("HTTP_X_EXPECTED_ENTITY_LENGTH", "")
+    if not expected:
+        return None
+    if not (expected.isascii() and expected.isdigit()):
+        raise DAVError(400, "X-Expected-Entity-Length is no number.")
+    return int(expected)
+
+
+def receive(view: View, raw: str, environ: dict[str, Any]) -> Entry:
+    """Store a request's body at `raw`; what was there stays until all of it came.
+
+    Raises:
+        ServerError: Refused, cut off, or not possible now; nothing was changed.
+    """
+    upload = view.upload(raw, length=announced_bytes(environ))
+    try:
+        return _copied(body_of(environ), upload)
+    except ServerError as error:
+        upload.abort(error.reason)
+        raise
+    except BaseException:
+        upload.abort("internal")
+        raise
+
+
+def _copied(body: Body, upload: Upload) -> Entry:
+    while block := body.read(BLOCK_BYTES):
+        upload.write(block)
+    return upload.commit()

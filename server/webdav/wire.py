@@ -1,0 +1,170 @@
+"""The two ends of a connection's byte stream: what came in, what goes out.
+
+The head of a request is gathered without blocking, so that a client that dribbles it
+costs no thread; bodies and answers block with the socket's timeout for each call.
+"""
+
+import socket
+import ssl
+from typing import Final
+
+_RECEIVE_BYTES: Final = 65536
+_SEND_BYTES: Final = 131072
+"""The timeout holds for each send: a slow client gets 30 s for this much."""
+
+_DISCARDS_MAX: Final = 16
+
+HEAD_END: Final = b"\r\n\r\n"
+
+
+class HeadTooLongError(Exception):
+    """The head of a request is longer than the settings allow."""
+
+
+class Inbox:
+    """Bytes received and not yet used."""
+
+    closed = True
+    """cheroot's pool asks this before it shuts a connection down; we do that."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Read from `sock`, which may be replaced after the handshake."""
+        self.sock = sock
+        self.at_end = False
+        self._buffer = bytearray()
+        self._failure: OSError | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is waiting here (the kernel may hold more)."""
+        return not self._buffer
+
+    def head(self, bytes_max: int) -> bytes | None:
+        """The next request's head with its empty line, or None while it is incomplete.
+
+        The socket must not block.
+
+        Raises:
+            HeadTooLongError: More than `bytes_max` bytes without an end.
+            OSError: The connection broke.
+        """
+        searched = 0
+        while True:
+            # One empty line before a request is forgiven (RFC 9112, section 2.2).
+            if searched == 0 and self._buffer.startswith(b"\r\n"):
+                del self._buffer[:2]
+            end = self._buffer.find(HEAD_END, max(0, searched - len(HEAD_END)))
+            if 0 <= end <= bytes_max:
+                head = bytes(self._buffer[: end + len(HEAD_END)])
+                del self._buffer[: end + len(HEAD_END)]
+                return head
+            if len(self._buffer) > bytes_max:
+                raise HeadTooLongError
+            searched = len(self._buffer)
+            if not self._receive():
+                return None
+
+    def _receive(self) -> bool:
+        try:
+            block = self.sock.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        if not block:
+            self.at_end = True
+            return False
+        self._buffer += block
+        return True
+
+    def discard(self) -> bool:
+        """Throw away some of what has arrived; whether more may come."""
+        for _ in range(_DISCARDS_MAX):
+            self._buffer.clear()
+            if not self._receive():
+                break
+        return not self.at_end
+
+    def read(self, size_bytes: int) -> bytes | bytearray:
+        """Up to `size_bytes` bytes, blocking; b"" only at the connection's end.
+
+        Raises:
+            OSError: The connection broke or fell silent.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._buffer:
+            ready = bytes(self._buffer[:size_bytes])
+            del self._buffer[:size_bytes]
+            return ready
+        block = bytearray(size_bytes)
+        filled = self._fill(block)
+        del block[filled:]
+        return block
+
+    def _fill(self, block: bytearray) -> int:
+        filled = 0
+        with memoryview(block) as view:
+            while filled < len(view):
+                try:
+                    count = self.sock.recv_into(view[filled:])
+                except OSError as error:
+                    # What came before is handed out first.
+                    if not filled:
+                        raise
+                    self._failure = error
+                    break
+                if count == 0:
+                    break
+                filled += count
+        return filled
+
+    def readline(self, size_bytes_max: int) -> bytes:
+        """A line with its LF, blocking; b"" when too long or at the connection's end.
+
+        Raises:
+            OSError: The connection broke or fell silent.
+        """
+        while (end := self._buffer.find(b"\n", 0, size_bytes_max)) < 0:
+            if len(self._buffer) >= size_bytes_max or not self._receive():
+                return b""
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        return line
+
+
+class Outbox:
+    """Bytes to send. A head may be held back to travel with what follows it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Write to `sock`, which may be replaced after the handshake."""
+        self.sock = sock
+        self.holding = False
+        self._held = bytearray()
+
+    def write(self, block: bytes | bytearray | memoryview) -> None:
+        """Send a block, what was held back first.
+
+        Raises:
+            OSError: The peer went away, or took nothing for the socket's timeout.
+        """
+        if self.holding or len(self._held) + len(block) <= _SEND_BYTES:
+            self._held += block
+            if not self.holding:
+                self.flush()
+            return
+        self.flush()
+        self._send(block)
+
+    def flush(self) -> None:
+        """Send what was held back.
+
+        Raises:
+            OSError: The peer went away, or took nothing for the socket's timeout.
+        """
+        held, self._held = self._held, bytearray()
+        self._send(held)
+
+    def _send(self, block: bytes | bytearray | memoryview) -> None:
+        with memoryview(block) as view:
+            sent = 0
+            while sent < len(view):
+                sent += self.sock.send(view[sent : sent + _SEND_BYTES])
