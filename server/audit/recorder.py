@@ -1,0 +1,310 @@
+"""The recorder: from the journals into the audit DB, whose only writer it is.
+
+How far a stream has come stands in the DB itself and changes in the same transaction
+as the rows, so a record is never missed and never doubled, whatever dies when. The DB
+may be down, locked, read-only or gone: the journals go on, and the recorder catches
+up, from the very first record if it must.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from server.audit import hashchain, segment
+from server.audit.follower import Follower
+from server.audit.hashchain import ChainError
+from server.audit.packer import Packer
+from server.audit.segment import Position
+from server.audit.tables import STREAMS, TIME_US, Row, insert_text, row_of
+from server.db.engine import (
+    Connection,
+    DatabaseError,
+    Engine,
+    Role,
+    open_engine,
+    writing,
+)
+from server.db.migrate import Chain, upgrade
+
+log = logging.getLogger(__name__)
+
+BATCH_RECORDS: Final = 10_000
+_CACHE_KIB: Final = 65536
+_POLL_S: Final = 0.05
+_RETRY_S: Final = 0.5
+_COMPLAIN_S: Final = 60.0
+_ADVISORY_LOCK: Final = 0x6B616772  # "kagr"
+_RUINED: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+
+
+class Recorder:
+    """Copies this node's journals into the audit DB. Used by one thread."""
+
+    def __init__(
+        self,
+        journal: Path,
+        url: str,
+        *,
+        node: str,
+        on_damage: Callable[[str, str], None] = lambda _stream, _text: None,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            journal: `state_dir/journal`.
+            url: The audit DB.
+            node: This machine's name; its streams are `node/slot`.
+            on_damage: Told the stream and what is wrong, once a stream.
+        """
+        self._journal = journal
+        self._url = url
+        self._node = node
+        self._on_damage = on_damage
+        self._packer = Packer(journal)
+        self._engine: Engine | None = None
+        self._file = _database_file(url)
+        self._inode: tuple[int, int] | None = None
+        self._followers: dict[str, Follower] = {}
+        self._damaged: set[str] = set()
+        self._complaint = ("", 0.0)
+
+    def run(self, stop: threading.Event) -> None:
+        """Record until `stop` is set; survives whatever the DB does."""
+        self._packer.start()
+        try:
+            while not stop.is_set():
+                if self._fence() == 0:
+                    stop.wait(_POLL_S if self._engine else _RETRY_S)
+        finally:
+            self._packer.close()
+            self._let_go()
+
+    def drain(self, deadline_s: float) -> bool:
+        """Record what is durable now.
+
+        Args:
+            deadline_s: Seconds to try.
+
+        Returns:
+            Whether the DB holds it all.
+        """
+        until = time.monotonic() + deadline_s
+        try:
+            while time.monotonic() < until:
+                if self._fence() == 0 and self._engine is not None:
+                    return True
+                if self._engine is None:
+                    time.sleep(_POLL_S)
+        finally:
+            self._let_go()
+        return False
+
+    def step(self) -> int:
+        """Copy one batch.
+
+        Returns:
+            How many records were copied.
+
+        Raises:
+            DatabaseError: The DB does not take them; nothing is lost.
+            OSError: A segment cannot be read.
+        """
+        self._require_database()
+        ready = self._ready()
+        if not ready:
+            return 0
+        each = max(BATCH_RECORDS // len(ready), 1)
+        rows: list[Row] = []
+        for follower in ready:
+            rows.extend(self._read(follower, each))
+        if not rows:
+            return 0
+        rows.sort(key=lambda row: cast("int", row[TIME_US]))
+        self._write(rows, ready)
+        self._publish(ready)
+        return len(rows)
+
+    def _fence(self) -> int:
+        """One batch, with every error logged; the thread's top."""
+        try:
+            copied = self.step()
+        except DatabaseError as error:
+            self._complain(error)
+            if _is_ruined(error):
+                self._set_aside()
+        except Exception as error:
+            log.debug("recording failed", exc_info=True)
+            self._complain(error)
+        else:
+            self._complaint = ("", 0.0)
+            return copied
+        self._let_go()
+        return 0
+
+    def _complain(self, error: Exception) -> None:
+        """Log a failure, the same one at most once a minute."""
+        text, now = f"{type(error).__name__}: {error}", time.monotonic()
+        before, when = self._complaint
+        if text != before or now - when > _COMPLAIN_S:
+            self._complaint = (text, now)
+            log.warning("the audit DB takes no records", extra={"error": text})
+
+    def _require_database(self) -> None:
+        """Open the DB, or open it anew when its file was taken away."""
+        if self._engine is not None and self._inode == self._look():
+            return
+        self._let_go()
+        upgrade(self._url, Chain.AUDIT)
+        engine = open_engine(self._url, Role.AUDIT_WRITER)
+        try:
+            self._load(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        self._inode = self._look()
+        self._engine = engine
+
+    def _look(self) -> tuple[int, int] | None:
+        if self._file is None:
+            return None
+        with suppress(FileNotFoundError):
+            status = self._file.stat()
+            return status.st_dev, status.st_ino
+        return -1, -1
+
+    def _load(self, engine: Engine) -> None:
+        """Take up every stream of this node where the DB has it."""
+        with engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            known = {
+                row.stream: row for row in connection.execute(sa.select(STREAMS)).all()
+            }
+        for stream, row in known.items():
+            node, _, slot = stream.partition("/")
+            if node == self._node:
+                position = Position(row.seq, row.segment, row.position_bytes)
+                self._follow(slot, position, row.hash)
+
+    def _follow(self, slot: str, position: Position, prev: str) -> None:
+        stream = f"{self._node}/{slot}"
+        follower = Follower(self._journal / slot, stream, position, prev)
+        self._followers[slot] = follower
+        try:
+            follower.require_position()
+        except (ChainError, FileNotFoundError) as error:
+            self._alarm(stream, error)
+
+    def _ready(self) -> list[Follower]:
+        """Those with news; streams that have appeared are taken up first."""
+        for slot in segment.slots(self._journal):
+            if slot not in self._followers:
+                self._follow(slot, Position(), hashchain.GENESIS)
+        return [
+            follower
+            for follower in self._followers.values()
+            if follower.stream not in self._damaged and follower.ready()
+        ]
+
+    def _read(self, follower: Follower, records_max: int) -> list[Row]:
+        rows: list[Row] = []
+        try:
+            rows.extend(
+                row_of(link, follower.stream) for link in follower.read(records_max)
+            )
+        except ChainError as error:
+            self._alarm(follower.stream, error)
+        return rows
+
+    def _alarm(self, stream: str, error: Exception) -> None:
+        """Stop a stream whose journal is not what it was."""
+        if stream in self._damaged:
+            return
+        self._damaged.add(stream)
+        text = str(error)
+        log.critical("journal damaged", extra={"stream": stream, "error": text})
+        self._on_damage(stream, text)
+
+    def _write(self, rows: list[Row], read: list[Follower]) -> None:
+        if self._engine is None:
+            raise RuntimeError("internal error: no engine")
+        with writing(self._engine) as connection:
+            _queue_up(connection)
+            parameter = "%s" if connection.dialect.name == "postgresql" else "?"
+            connection.exec_driver_sql(insert_text(parameter), rows)
+            for follower in read:
+                _keep_position(connection, follower)
+            if self._inode != self._look():
+                raise OSError("the audit DB's file was replaced")
+
+    def _publish(self, read: list[Follower]) -> None:
+        """Tell the journals how far the DB is; never backwards."""
+        for follower in read:
+            before = segment.read_recorded(follower.folder)
+            if follower.position.seq > before.seq:
+                segment.write_recorded(follower.folder, follower.position)
+            if follower.position.segment > before.segment:
+                self._packer.look()
+
+    def _set_aside(self) -> None:
+        """Move a file that is no DB any more out of the way; a new one is built."""
+        if self._file is None:
+            return
+        self._let_go()
+        aside = self._file.with_name(f"{self._file.name}.damaged-{time.time_ns()}")
+        log.critical("the audit DB is damaged", extra={"kept_as": aside.name})
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(  # noqa: PTH104 - names with a suffix each
+                    f"{self._file}{suffix}", f"{aside}{suffix}"
+                )
+
+    def _let_go(self) -> None:
+        """Close all; the next batch starts from what the DB says."""
+        for follower in self._followers.values():
+            follower.close()
+        self._followers.clear()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+
+def _database_file(url: str) -> Path | None:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database)
+
+
+def _queue_up(connection: Connection) -> None:
+    """One recorder at a time, so that rows become visible in their order."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+
+
+def _keep_position(connection: Connection, follower: Follower) -> None:
+    values = {
+        "seq": follower.position.seq,
+        "segment": follower.position.segment,
+        "position_bytes": follower.position.offset,
+        "hash": follower.hash,
+    }
+    postgres = connection.dialect.name == "postgresql"
+    insert = (postgresql if postgres else sqlite).insert(STREAMS)
+    statement = insert.values(stream=follower.stream, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["stream"], set_=values)
+    )
+
+
+def _is_ruined(error: DatabaseError) -> bool:
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlite_errorname", "") in _RUINED
