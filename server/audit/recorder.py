@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.audit import hashchain, segment
+from server.audit.dbfile import DatabaseFile, Identity
 from server.audit.follower import Follower
 from server.audit.hashchain import ChainError
 from server.audit.packer import Packer
@@ -70,8 +71,8 @@ class Recorder:
         self._on_damage = on_damage
         self._packer = Packer(journal)
         self._engine: Engine | None = None
-        self._file = _database_file(url)
-        self._inode: tuple[int, int] | None = None
+        self._file = DatabaseFile(url)
+        self._opened: Identity | None = None
         self._followers: dict[str, Follower] = {}
         self._damaged: set[str] = set()
         self._complaint = ("", 0.0)
@@ -159,7 +160,7 @@ class Recorder:
 
     def _require_database(self) -> None:
         """Open the DB, or open it anew when its file was taken away."""
-        if self._engine is not None and self._inode == self._look():
+        if self._engine is not None and self._opened == self._file.look():
             return
         self._let_go()
         upgrade(self._url, Chain.AUDIT)
@@ -169,16 +170,8 @@ class Recorder:
         except BaseException:
             engine.dispose()
             raise
-        self._inode = self._look()
+        self._opened = self._file.look()
         self._engine = engine
-
-    def _look(self) -> tuple[int, int] | None:
-        if self._file is None:
-            return None
-        with suppress(FileNotFoundError):
-            status = self._file.stat()
-            return status.st_dev, status.st_ino
-        return -1, -1
 
     def _load(self, engine: Engine) -> None:
         """Take up every stream of this node where the DB has it."""
@@ -242,7 +235,7 @@ class Recorder:
             connection.exec_driver_sql(insert_text(parameter), rows)
             for follower in read:
                 _keep_position(connection, follower)
-            if self._inode != self._look():
+            if self._opened != self._file.look():
                 raise OSError("the audit DB's file was replaced")
 
     def _publish(self, read: list[Follower]) -> None:
@@ -256,15 +249,16 @@ class Recorder:
 
     def _set_aside(self) -> None:
         """Move a file that is no DB any more out of the way; a new one is built."""
-        if self._file is None:
+        path = self._file.path
+        if path is None:
             return
         self._let_go()
-        aside = self._file.with_name(f"{self._file.name}.damaged-{time.time_ns()}")
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
         log.critical("the audit DB is damaged", extra={"kept_as": aside.name})
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.rename(  # noqa: PTH104 - names with a suffix each
-                    f"{self._file}{suffix}", f"{aside}{suffix}"
+                    f"{path}{suffix}", f"{aside}{suffix}"
                 )
 
     def _let_go(self) -> None:
@@ -275,13 +269,6 @@ class Recorder:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
-
-
-def _database_file(url: str) -> Path | None:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return None
-    return Path(parsed.database)
 
 
 def _queue_up(connection: Connection) -> None:

@@ -41,6 +41,7 @@ RECORDS: Final = sa.Table(
     sa.Column("path_key", _Key),
     sa.Column("path", sa.Text()),
     sa.Column("target_key", _Key),
+    sa.Column("target", sa.Text()),
     sa.Column("sha256", sa.Text()),
     sa.Column("hash", sa.Text(), nullable=False),
     sa.Column("record", sa.Text(), nullable=False),
@@ -52,6 +53,7 @@ TIMED: Final = (
     "contract",
     "login",
     "device",
+    "device_name",
     "line",
     "source_ip",
     "protocol",
@@ -111,6 +113,7 @@ ROW_COLUMNS: Final = (
     "path_key",
     "path",
     "target_key",
+    "target",
     "hash",
     "record",
 )
@@ -138,15 +141,16 @@ def insert_text(parameter: str) -> str:
 def row_of(link: Link, stream: str) -> Row:
     """The row that a journal's record becomes."""
     fields = link.fields
-    path = fields.get("path")
+    path, target = fields.get("path"), fields.get("target")
     return (
         *[key_of(fields.get(name)) for name in _COPIED],
         stream,
         link.seq,
         parse_rfc3339(fields["time"]),
         key_of(path),
-        path.replace("\0", "\ufffd") if path else None,
-        key_of(fields.get("target")),
+        text_of(path),
+        key_of(target),
+        text_of(target),
         link.hash,
         link.line[:-1].decode(),
     )
@@ -157,3 +161,8 @@ def key_of(value: object) -> str | None:
     if not isinstance(value, str) or not value:
         return None
     return value[:KEY_CHARACTERS_MAX].replace("\0", "\ufffd")
+
+
+def text_of(value: str | None) -> str | None:
+    """Text as a column holds it: whole, but without NUL (PostgreSQL)."""
+    return value.replace("\0", "\ufffd") if value else None
