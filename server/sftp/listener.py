@@ -70,17 +70,33 @@ class Listener:
         )
         self._lock = threading.Lock()  # Guards _connections. Taken before none.
         self._connections: set[Connection] = set()
-        self._stopping = threading.Event()
+        self._retiring = threading.Lock()  # Held by who stops accepting. Taken first.
+        self._retired = threading.Event()
+        self._closed = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._threads = [
-            threading.Thread(target=self._accept_all, name="sftp-accept", daemon=True),
-            threading.Thread(target=self._watch, name="sftp-watch", daemon=True),
-        ]
+        self._accepting = threading.Thread(
+            target=self._accept_all, name="sftp-accept", daemon=True
+        )
+        self._watching = threading.Thread(
+            target=self._watch, name="sftp-watch", daemon=True
+        )
 
     def start(self) -> None:
         """Accept connections from now on."""
-        for thread in self._threads:
-            thread.start()
+        self._accepting.start()
+        self._watching.start()
+
+    def retire(self) -> None:
+        """Accept no more; sessions that live go on."""
+        with self._retiring:
+            if self._retired.is_set():
+                return
+            self._retired.set()
+            self._wake_writer.send(b"x")
+            if self._accepting.ident is not None:
+                self._accepting.join()
+            for sock in (*self._sockets, self._wake_reader, self._wake_writer):
+                sock.close()
 
     def drain(self, deadline_s: float) -> None:
         """Stop accepting, let open files be finished, then end every session.
@@ -88,7 +104,7 @@ class Listener:
         Args:
             deadline_s: Seconds until what is still open is aborted.
         """
-        self._stop_accepting()
+        self.retire()
         until_s = time.monotonic() + deadline_s
         for connection in self._alive():
             connection.drain()
@@ -99,7 +115,10 @@ class Listener:
 
     def close(self) -> None:
         """End every session now; what is open is aborted. A second call is harmless."""
-        self._stop_accepting()
+        self.retire()
+        self._closed.set()
+        if self._watching.ident is not None:
+            self._watching.join()
         connections = self._alive()
         for connection in connections:
             connection.abort()
@@ -116,24 +135,13 @@ class Listener:
 
     # Accepting.
 
-    def _stop_accepting(self) -> None:
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
-        self._wake_writer.send(b"x")
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
-        for sock in (*self._sockets, self._wake_reader, self._wake_writer):
-            sock.close()
-
     def _accept_all(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_reader, selectors.EVENT_READ)
             for sock in self._sockets:
                 sock.settimeout(0)  # another process may take the connection
                 selector.register(sock, selectors.EVENT_READ)
-            while not self._stopping.is_set():
+            while not self._retired.is_set():
                 for key, _ in selector.select():
                     if isinstance(key.fileobj, socket.socket):
                         self._accept_fence(key.fileobj)
@@ -147,10 +155,10 @@ class Listener:
             return
         except OSError as error:  # too many open files, or the peer has gone
             log.warning("sftp accept failed: %s", error)
-            self._stopping.wait(_BACKOFF_S)
+            self._retired.wait(_BACKOFF_S)
         except Exception:
             log.exception("sftp accept failed")
-            self._stopping.wait(_BACKOFF_S)
+            self._retired.wait(_BACKOFF_S)
 
     def _accept(self, listening: socket.socket) -> None:
         sock, peer = listening.accept()
@@ -196,7 +204,7 @@ class Listener:
     # Watching.
 
     def _watch(self) -> None:
-        while not self._stopping.wait(WATCH_S):
+        while not self._closed.wait(WATCH_S):
             now_s = time.monotonic()
             for connection in self._alive():
                 if not connection.is_admitted:
