@@ -190,6 +190,6 @@ class ChunkedBody(Body):
             line = self._source.readline(_CHUNK_LINE_BYTES_MAX)
         except OSError as error:
             raise BodyCutError("The upload was cut off.") from error
-        if not line:
+        if not line.endswith(b"\n"):
             raise BodyCutError("The upload was cut off, or a line of it is too long.")
         return line
