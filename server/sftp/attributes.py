@@ -16,6 +16,7 @@ EXTENDED: Final = 0x80000000
 _KNOWN: Final = SIZE | UIDGID | PERMISSIONS | ACMODTIME | EXTENDED
 
 GROUP: Final = "kagikura"
+OWNER: Final = 0
 NO_ATTRIBUTES: Final = u32(0)
 
 _NS: Final = 1_000_000_000
@@ -25,7 +26,7 @@ _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun",
     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
-_ENTRY: Final = struct.Struct(">IQIII")
+_ENTRY: Final = struct.Struct(">IQIIIII")
 
 
 def read_attributes(packet: Reader) -> Changes:
@@ -52,10 +53,16 @@ def read_attributes(packet: Reader) -> Changes:
 
 
 def attributes_of(entry: Entry) -> bytes:
-    """Tell size, type with mode, and times; owners are not a thing of this store."""
+    """Tell size, owner, type with mode, and times.
+
+    This store keeps no owners; one is told because OpenSSH's chown and sshfs's
+    `idmap=user` ask for it, and it is the same for all.
+    """
     return _ENTRY.pack(
-        SIZE | PERMISSIONS | ACMODTIME,
+        SIZE | UIDGID | PERMISSIONS | ACMODTIME,
         entry.size,
+        OWNER,
+        OWNER,
         _mode(entry),
         _seconds(entry.atime_ns),
         _seconds(entry.mtime_ns),

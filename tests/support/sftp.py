@@ -184,9 +184,11 @@ def open_house(
         auth=AuthSettings(argon2_memory_kib=19456, argon2_iterations=1),
     )
     places = Places(settings)
-    places.keys.mkdir(parents=True, mode=0o700)
-    new_key(places.host_keys[0])
-    write_key(places.host_keys[1], _rsa_host_key())
+    settings.state_dir.mkdir(mode=0o700)
+    host_keys = (
+        new_key(folder / "host_ed25519_key"),
+        write_key(folder / "host_rsa_key", _rsa_host_key()),
+    )
     upgrade(places.accounts_url, Chain.ACCOUNTS)
     clock = SystemClock()
     with ExitStack() as stack:
@@ -211,7 +213,7 @@ def open_house(
             desk=desk,
             filesystem=_filesystem(stack, house, gate),
             settings=settings.sftp,
-            host_keys=places.host_keys,
+            host_keys=host_keys,
             clock=clock,
         )
         house.listener.start()

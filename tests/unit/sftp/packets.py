@@ -124,7 +124,7 @@ class Client:
 
 def skip_attributes(reader: Reader) -> None:
     """The fixed fields that this server sends."""
-    assert reader.u32() == 0xD
+    assert reader.u32() == 0xF
     reader.u64()
-    for _ in range(3):
+    for _ in range(5):
         reader.u32()

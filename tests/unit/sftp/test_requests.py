@@ -283,8 +283,8 @@ def test_attributes_are_set_and_told(client: Client) -> None:
     assert client.ask(SETSTAT, wire.text("a"), attrs).status == OK
 
     reader = client.ask(LSTAT, wire.text("a")).reader
-    told = (reader.u32(), reader.u64(), reader.u32(), reader.u32(), reader.u32())
-    assert told == (0xD, 5, 0o100600, 1, 2)
+    assert (reader.u32(), reader.u64()) == (0xF, 5)
+    assert [reader.u32() for _ in range(5)] == [0, 0, 0o100600, 1, 2]
     assert client.get("a") == b"hello"
 
 
@@ -297,7 +297,7 @@ def test_an_open_file_tells_its_attributes(client: Client) -> None:
 
     assert answer.kind == ATTRS
     reader = answer.reader
-    assert (reader.u32(), reader.u64()) == (0xD, 3)
+    assert (reader.u32(), reader.u64()) == (0xF, 3)
     assert client.ask(FSTAT, wire.string(b"none")).status == FAILURE
 
 
