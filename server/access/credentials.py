@@ -94,7 +94,8 @@ class Credentials:
         operation = Operation.ADMIN_LOGIN_UNLOCK_WINDOW
         try:
             with self._ledger.change(actor_fields(actor), operation) as change:
-                change.begin(actor.login, after={"until": rfc3339(until_us)})
+                change.about(actor.login)
+                change.begin(after={"until": rfc3339(until_us)})
                 refusal = _use(change.connection, actor.login_id, step)
                 if refusal is not None:
                     change.refuse(

@@ -22,37 +22,31 @@ _TEXT = "The accounts database does not answer; try again later."
 class Change:
     """What a change works with; its effects come after `begin`."""
 
-    def __init__(self, act: Act, connection: Connection, now_us: int) -> None:
+    def __init__(
+        self, act: Act, connection: Connection, now_us: int, revision: int
+    ) -> None:
         """Only `Ledger.change` makes one."""
         self.connection = connection
         self.now_us = now_us
-        self.revision = 0
+        self.revision = revision
         self._act = act
 
-    def concern(self, **facts: str) -> None:
-        """Name the contract that the change is about, before anything can fail."""
-        if "contract" in facts:
-            self._act.note(contract=facts["contract"])
+    def about(self, target: str, contract: str = "") -> None:
+        """Name what the change is about, before anything can fail."""
+        self._act.note(target=target, contract=contract)
 
-    def begin(self, target: str, before: Json = None, after: Json = None) -> None:
+    def begin(self, before: Json = None, after: Json = None) -> None:
         """All checks are passed: write the intent, durable.
 
         Args:
-            target: What is changed, by its names.
-            before: Its state until now; secrets masked.
-            after: Its state from now on; secrets masked.
+            before: The state until now; secrets masked.
+            after: The state from now on; secrets masked.
 
         Raises:
             AuditUnavailableError: Nothing may be done.
         """
-        self._act.note(
-            target=target,
-            detail={
-                key: value
-                for key, value in (("before", before), ("after", after))
-                if value is not None
-            },
-        )
+        told = (("before", before), ("after", after))
+        self._act.note(detail={key: value for key, value in told if value is not None})
         self._act.begin()
 
     def refuse(self, error: ServerError) -> None:
@@ -86,9 +80,9 @@ class Ledger:
         with self._gate.act(who, operation) as act:
             try:
                 with writing(self._engine) as connection:
-                    change = Change(act, connection, now_us)
-                    yield change
-                    change.revision = live.mark_applied(connection, act.id, now_us)
+                    # First of all: its row's lock puts concurrent changes in order.
+                    revision = live.mark_applied(connection, act.id, now_us)
+                    yield Change(act, connection, now_us, revision)
             except DatabaseError as error:
                 if not self._took_effect(act):
                     raise UnavailableError(_TEXT) from error

@@ -114,6 +114,16 @@ def write_ports(ports: Iterable[tuple[int, int]]) -> str:
     return json.dumps([list(span) for span in ports])
 
 
+def read_networks(text: str) -> tuple[str, ...]:
+    """Networks from the `line` table."""
+    return tuple(json.loads(text))
+
+
+def read_ports(text: str) -> tuple[tuple[int, int], ...]:
+    """Port ranges from the `line` table."""
+    return tuple((first, last) for first, last in json.loads(text))
+
+
 def _living(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     table = query.get_final_froms()[0]
     return query.join(CONTRACT, table.c.contract_id == CONTRACT.c.id).where(
@@ -126,8 +136,8 @@ def _line(row: Row[*tuple[Any, ...]]) -> Line:
         id=row.id,
         contract_id=row.contract_id,
         name=row.name,
-        networks=tuple(json.loads(row.networks)),
-        ports=tuple((first, last) for first, last in json.loads(row.ports)),
+        networks=read_networks(row.networks),
+        ports=read_ports(row.ports),
         valid_until_us=row.valid_until_us,
         state=LineState(row.state),
         crypto=row.crypto,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from server.auth.accounts import bump_revision
 from server.auth.tables import APPLIED_ACT, SESSION, UNLOCK_WINDOW, WORKER
@@ -133,12 +133,13 @@ def workers_behind(connection: Connection, revision: int, alive_since_us: int) -
     return int(connection.execute(query).scalar_one())
 
 
-def count_cut(connection: Connection, which: ColumnElement[bool], since_us: int) -> int:
-    """How many of the sessions `which` were cut since then."""
+def count_cut(connection: Connection, since_us: int, **which: str) -> int:
+    """How many sessions with these values were cut since then."""
     query = (
         select(func.count())
         .select_from(SESSION)
-        .where(which, SESSION.c.ended_us >= since_us, SESSION.c.ended_rule != "")
+        .where(SESSION.c.ended_us >= since_us, SESSION.c.ended_rule != "")
+        .where(*(SESSION.c[column] == value for column, value in which.items()))
     )
     return int(connection.execute(query).scalar_one())
 
@@ -179,11 +180,6 @@ def open_window(
             login_id=login_id, device_id=device_id, line_id=line_id, until_us=until_us
         )
     )
-
-
-def close_windows(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Shut the windows `which`."""
-    connection.execute(delete(UNLOCK_WINDOW).where(which))
 
 
 def mark_applied(connection: Connection, act: str, now_us: int) -> int:
