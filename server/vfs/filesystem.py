@@ -51,5 +51,5 @@ class FileSystem:
         )
 
     def drain(self) -> None:
-        """Refuse new acts from now on; open handles go on."""
+        """Refuse new transfers from now on; open handles go on."""
         self._rules.draining = True

@@ -75,13 +75,10 @@ class Ground:
 
         Raises:
             SessionCutError: The session was cut.
-            DrainingError: The daemon is stopping.
             PathRefusedError: The spelling.
             RightsRefusedError: No such shared folder, or no grant on it.
         """
         self.session.require_live()
-        if self.rules.draining:
-            raise DrainingError("The server is stopping; try again in a minute.")
         path = self._parse(raw)
         act.note(path=str(path))
         place = self.tree.place(path)
@@ -99,6 +96,16 @@ class Ground:
         act.note(detail={"target_root": str(root)})
         self.storage.prepare(root)
         return place
+
+    def require_running(self) -> None:
+        """Return when a new transfer may begin.
+
+        Raises:
+            DrainingError: The daemon is stopping; what is open may still be finished,
+                and renamed into place.
+        """
+        if self.rules.draining:
+            raise DrainingError("The server is stopping; try again in a minute.")
 
     def found(self, place: Place) -> Attributes | None:
         """What is there now; None when nothing is."""

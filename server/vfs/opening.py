@@ -31,6 +31,7 @@ class Openings:
             place = ground.enter(act, raw)
             place.require(Right.READ)
             act.note(size=ground.must_find_file(place).size)
+            ground.require_running()
             act.begin()
             file = ground.storage.open(place.stored(), write=False)
             opening = Opening(
@@ -114,6 +115,7 @@ class Openings:
         if found is not None:
             act.note(size=found.size)
         act.note(detail={"replaces": replaces, "in_place": not staged})
+        ground.require_running()
         act.begin()
         publish: Callable[[], None] | None = None
         discard: Callable[[], None] | None = None

@@ -46,13 +46,16 @@ class Recovery:
         }
 
     def close_acts(self, acts: Sequence[OpenAct]) -> int:
-        """Close every act on files; returns how many.
+        """Close every act but the administration's (`access.ledger` closes those).
+
+        Returns:
+            How many were closed.
 
         Raises:
             AuditUnavailableError: An outcome cannot be recorded.
             StorageFailedError: The disk cannot be asked.
         """
-        mine = [act for act in acts if act.intent.get("folder")]
+        mine = [a for a in acts if not a.intent["operation"].startswith("admin.")]
         for act in mine:
             outcome, facts = self._ended(act)
             self._gate.recovered(act, outcome, **facts)
@@ -61,7 +64,7 @@ class Recovery:
 
     def _ended(self, act: OpenAct) -> Ending:
         decide = self._deciders.get(Operation(act.intent["operation"]))
-        if decide is None:
+        if decide is None or not act.intent.get("folder"):
             return Outcome.ABORTED, {}
         return decide(act, _location(act, "path", "root"))
 
