@@ -8,11 +8,10 @@ from typing import Final
 
 from cryptography import x509
 
+from server.access.accounts_watch import AccountsWatch
 from server.access.keystore import KeyStore, write_private
 from server.audit.gate import Gate
-from server.auth import certificates, records
-from server.auth.tables import CONTRACT, DEVICE
-from server.db.engine import Engine, reading
+from server.auth import certificates
 from server.model.event import actor_fields
 from server.model.identity import Actor
 from server.model.operation import Operation, Outcome, Protocol
@@ -27,13 +26,14 @@ _ANYWHERE: Final = (
 """Addresses for documentation (RFC 5737, RFC 3849): nothing is sent to them."""
 
 
-class ServerTls:
+class Certificates:
     """What the TLS listeners load."""
 
     def __init__(self, keys: KeyStore, settings: WebdavSettings) -> None:
         """Use the operator's certificate if the settings name one, else our own."""
         self._keys = keys
         self._names = settings.names
+        self._stamp, self._changes = 0, 0
         self._own = settings.certificate is None or settings.key is None
         self.certificate = settings.certificate or keys.server_certificate
         self.key = settings.key or keys.server_key
@@ -79,6 +79,14 @@ class ServerTls:
             )
         return True
 
+    @property
+    def changes(self) -> int:
+        """How often the certificate's file was seen to change; any process may do it."""
+        stamp = self.certificate.stat().st_mtime_ns
+        if stamp != self._stamp:
+            self._stamp, self._changes = stamp, self._changes + 1
+        return self._changes
+
     def _stands(self, names: Iterable[str]) -> bool:
         try:
             found = x509.load_pem_x509_certificate(self.certificate.read_bytes())
@@ -94,23 +102,34 @@ class ServerTls:
         )
 
 
-def client_authorities(engine: Engine) -> str:
+class ClientTrust:
     """Whom the handshake of `[webdav]` takes: device authorities, pinned certificates.
 
-    PEM, one after another; load it into the context anew for each revision. A pinned
-    certificate need not be an authority: set `VERIFY_X509_PARTIAL_CHAIN`. The handshake
-    proves a key; whose device it is, and whether it may come in, is asked afterwards.
-
-    Raises:
-        DatabaseError: The accounts database does not answer.
+    A pinned certificate need not be an authority: set `VERIFY_X509_PARTIAL_CHAIN`. The
+    handshake proves a key; whose device it is, and whether it may come in, is asked
+    afterwards.
     """
-    with reading(engine) as connection:
-        contracts = records.listed(connection, CONTRACT)
-        devices = records.listed(connection, DEVICE)
-    living = {row["id"] for row in contracts}
-    pinned = [row["certificate"] for row in devices if row["contract_id"] in living]
-    bundle = [row["device_ca"] for row in contracts] + [pem for pem in pinned if pem]
-    return "".join(dict.fromkeys(bundle))
+
+    def __init__(self, watch: AccountsWatch) -> None:
+        """Follow the accounts of `watch`."""
+        self._watch = watch
+        self._made: tuple[int, str] = (-1, "")
+
+    @property
+    def revision(self) -> int:
+        """The accounts' revision: where it has moved, `pem` may have changed."""
+        return self._watch.snapshot().revision
+
+    def pem(self) -> str:
+        """The certificates, PEM, one after another; cheap while nothing changes."""
+        snapshot = self._watch.snapshot()
+        revision, made = self._made
+        if revision != snapshot.revision:
+            found = [contract.device_ca for contract in snapshot.contracts]
+            found += [d.certificate for d in snapshot.devices if d.certificate]
+            made = "".join(dict.fromkeys(found))
+            self._made = (snapshot.revision, made)
+        return made
 
 
 def machine_names() -> list[str]:

@@ -60,7 +60,7 @@ def load_snapshot(connection: Connection) -> Snapshot:
     return Snapshot(
         revision=read_revision(connection),
         contracts=tuple(
-            Contract(id=row.id, name=row.name)
+            Contract(id=row.id, name=row.name, device_ca=row.device_ca)
             for row in connection.execute(select(CONTRACT).where(_LIVING_CONTRACT))
         ),
         lines=tuple(map(_line, connection.execute(_living(select(LINE))))),

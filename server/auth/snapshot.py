@@ -53,6 +53,8 @@ class Contract:
 
     id: str
     name: str
+    device_ca: str = ""
+    """PEM of the authority that signs its devices' certificates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
