@@ -12,7 +12,12 @@ from typing import Any, Final
 
 from wsgidav.dav_error import DAVError
 
-from server.model.errors import LockedError, NotFoundError, ServerError
+from server.model.errors import (
+    LockedError,
+    NotFoundError,
+    PathRefusedError,
+    ServerError,
+)
 from server.model.operation import Operation
 from server.settings.schema import WebdavSettings
 from server.webdav.body import DRAIN_BYTES_MAX, KnownBody
@@ -76,8 +81,11 @@ class Application:
     def _prepare(self, environ: Environ) -> None:
         """Fill in what wsgidav asks for, and whose act this is."""
         view = view_of(environ)
-        environ["PATH_INFO"] = requested(environ)
-        environ["kagikura.operation"] = _operation(environ)
+        operation = environ["kagikura.operation"] = _operation(environ)
+        try:
+            environ["PATH_INFO"] = requested(environ)
+        except PathRefusedError as error:
+            view.refuse(operation, environ["REQUEST_URI"], error)
         environ["wsgidav.config"] = _CONFIG
         environ["wsgidav.provider"] = self._requests.provider
         environ["wsgidav.verbose"] = 0

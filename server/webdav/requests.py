@@ -18,6 +18,7 @@ from server.model.errors import (
     LimitError,
     LockedError,
     NotFoundError,
+    PathRefusedError,
     ServerError,
     StateError,
 )
@@ -182,7 +183,7 @@ class Requests(RequestServer):
     ) -> list[bytes]:
         view, raw = view_of(environ), environ["PATH_INFO"]
         entry = self._entry(environ)
-        target_raw = destination(environ)
+        target_raw = self._destination(environ, raw)
         overwrite = _overwrite(environ)
         deep = _deep(environ, entry, moves=moves)
         replaced = self._looked_up(environ, target_raw)
@@ -207,6 +208,13 @@ class Requests(RequestServer):
                 view.copy(raw, target_raw, overwrite=overwrite, deep=deep)
         status = HTTPStatus.CREATED if replaced is None else HTTPStatus.NO_CONTENT
         return _done(start_response, status)
+
+    def _destination(self, environ: Environ, raw: str) -> str:
+        try:
+            return destination(environ)
+        except PathRefusedError as error:
+            with translated():
+                view_of(environ).refuse(environ["kagikura.operation"], raw, error)
 
     # Locks.
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from wsgidav.dav_error import DAVError
 
+from server.model.errors import PathRefusedError
 from server.webdav.target import destination, requested
 
 
@@ -31,7 +32,7 @@ def test_the_path_reaches_the_vfs_as_it_was_sent(target: str, path: str) -> None
 
 def test_an_encoded_slash_is_refused() -> None:
     """One server's separator is another one's letter."""
-    with pytest.raises(DAVError):
+    with pytest.raises(PathRefusedError):
         requested({"REQUEST_URI": "/a%2Fb"})
 
 
