@@ -10,7 +10,7 @@ are the same for a known and an unknown login.
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NoReturn
 
 from paramiko.auth_handler import AuthHandler
 from paramiko.common import (
@@ -115,18 +115,16 @@ class Authentication(AuthHandler):
         user = name[:LOGIN_BYTES_MAX].decode("utf-8", "replace")
         if service != _SERVICE:
             self._disconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "No such service.")
-            return
         if self.auth_username not in {None, user}:
             self._disconnect(
                 DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "One login a connection."
             )
-            return
         self.auth_username = self._user = user
         if self._challenge is not None:
             # A new request ends the old one (RFC 4256, section 3.1); unanswered
             # challenges count, or they could be asked for without end.
             self._challenge = None
-            self._tries_failed += 1
+            self._count_failure()
         handler = self._methods.get(method)
         if handler is None:
             self._fail()
@@ -286,22 +284,25 @@ class Authentication(AuthHandler):
         self.transport._auth_trigger()  # type: ignore[attr-defined]  # noqa: SLF001 - as paramiko's own handler does
 
     def _fail(self, *, partial: bool = False, counted: bool = True) -> None:
-        self._tries_failed += counted
-        if self._tries_failed >= self._settings.login_tries_max:
-            self._disconnect_tired()
-            return
+        if counted:
+            self._count_failure()
         reply = Message()
         reply.add_byte(cMSG_USERAUTH_FAILURE)
         reply.add_list(self._login.methods(self._user))
         reply.add_boolean(partial)
         self._send(reply)
 
-    def _disconnect_tired(self) -> None:
+    def _count_failure(self) -> None:
+        self._tries_failed += 1
+        if self._tries_failed >= self._settings.login_tries_max:
+            self._disconnect_tired()
+
+    def _disconnect_tired(self) -> NoReturn:
         self._disconnect(
             DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many failed tries."
         )
 
-    def _disconnect(self, code: int, description: str) -> None:
+    def _disconnect(self, code: int, description: str) -> NoReturn:
         message = Message()
         message.add_byte(cMSG_DISCONNECT)
         message.add_int(code)
