@@ -7,7 +7,12 @@ from typing import Final, Protocol, Self, Unpack, cast
 from ulid import ULID
 
 from server.audit import hashchain
-from server.model.errors import AuditUnavailableError, RefusedError, ServerError
+from server.model.errors import (
+    AuditUnavailableError,
+    RefusedError,
+    ServerError,
+    SessionCutError,
+)
 from server.model.event import Fields, Json, without_empty
 from server.model.operation import Operation, Outcome, Phase
 
@@ -153,7 +158,8 @@ class Act:
         if isinstance(error, RefusedError):
             told["stage"] = error.stage
             told["rule"] = error.rule
-            outcome = outcome if self.begun else Outcome.REFUSED
+        if self.begun and isinstance(error, SessionCutError):
+            outcome = Outcome.ABORTED
         self.close(outcome, wait=wait, **_joined(told, facts))
 
     def keep(self) -> Self:

@@ -125,9 +125,9 @@ class Glances:
 
     def _count(self, key: Key, seen: _Seen) -> None:
         """Count in the open window; else tell this one and open a window."""
-        now_ns = self._clock.mono_ns()
         ended: list[tuple[Key, _Window]] = []
         with self._changed:
+            now_ns, now_us = self._clock.mono_ns(), self._clock.time_us()
             window = self._windows.get(key)
             if window is not None and now_ns < window.until_ns:
                 window.count += 1
@@ -139,7 +139,7 @@ class Glances:
                 ended.append((oldest, self._windows.pop(oldest)))
             self._tell(key, seen.who, {**seen.facts, "path": seen.path})
             self._windows[key] = _Window(
-                seen.who, seen.facts, self._clock.time_us(), now_ns + self._window_ns
+                seen.who, seen.facts, now_us, now_ns + self._window_ns
             )
             self._wake()
         self._tell_all(ended)
