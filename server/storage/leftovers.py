@@ -74,6 +74,12 @@ class LocalLeftovers:
         """Destroy what an act put in the trash; there is no way back."""
         self._destroy(contract_id, TRASH, act)
 
+    def erase(self, contract_id: str) -> None:
+        """Destroy all files of a contract, its trash and stage too."""
+        with translated(), self._disk.opened((), os.O_RDONLY | os.O_DIRECTORY) as data:
+            destroy(data, contract_id)
+            self._disk.flush(data)
+
     def _destroy(self, contract_id: str, where: str, act: str) -> None:
         with translated(), self._disk.special(contract_id, where) as folder:
             destroy(folder, act)

@@ -1,0 +1,202 @@
+"""The parts that every process of the product is made of, each closed in its turn."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Unpack
+
+from server.access.keystore import KeyStore
+from server.audit.act import Act
+from server.audit.gate import Gate
+from server.audit.journal import Journal
+from server.daemon.children import FAILED
+from server.daemon.supervisor import Exit
+from server.db.engine import Engine, Role, open_engine
+from server.model.clock import SystemClock
+from server.model.errors import UnavailableError
+from server.model.event import Fields, actor_fields
+from server.model.identity import Actor
+from server.model.operation import Operation, Outcome, Protocol
+from server.settings.places import Places
+from server.settings.schema import Settings
+from server.storage.disk import Disk
+from server.storage.leftovers import LocalLeftovers
+from server.storage.local import LocalStorage
+from server.vfs.recovery import Recovery
+
+log = logging.getLogger(__name__)
+
+CLI: Final = "cli"
+CLI_PATIENCE_S: Final = 120
+CLOCK: Final = SystemClock()
+SYSTEM: Final[Fields] = actor_fields(Actor(protocol=Protocol.SYSTEM))
+
+
+class AlreadyRunningError(UnavailableError):
+    """Another daemon serves this store."""
+
+
+class NotInitialisedError(UnavailableError):
+    """There is no store at `state_dir` yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """One stream of the trail, open for writing."""
+
+    journal: Journal
+    gate: Gate
+
+
+@contextmanager
+def opened_trail(
+    settings: Settings,
+    slot: str,
+    *,
+    on_failure: Callable[[], None] = lambda: None,
+    patience_s: float = 0,
+) -> Iterator[Trail]:
+    """Take a stream over; see `Journal.open` for what it raises."""
+    journal = Journal.open(
+        Places(settings).journal,
+        node=settings.node,
+        slot=slot,
+        clock=CLOCK,
+        settings=settings.audit,
+        on_failure=on_failure,
+        patience_s=patience_s,
+    )
+    gate = Gate(journal, clock=CLOCK, settings=settings.audit)
+    try:
+        yield Trail(journal, gate)
+    finally:
+        try:
+            gate.close()
+        finally:
+            journal.close()
+
+
+@contextmanager
+def opened_disk(settings: Settings) -> Iterator[Disk]:
+    """Open the data folder."""
+    disk = Disk(settings.data_dir, sync=settings.storage.sync == "close")
+    try:
+        yield disk
+    finally:
+        disk.close()
+
+
+@contextmanager
+def opened_accounts(settings: Settings) -> Iterator[Engine]:
+    """Open the accounts DB."""
+    engine = open_engine(Places(settings).accounts_url, Role.ACCOUNTS)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def require_initialised(settings: Settings) -> KeyStore:
+    """The store's keys.
+
+    Raises:
+        NotInitialisedError: `kagikura init` was not run.
+    """
+    keys = KeyStore(settings.state_dir)
+    if not keys.ready:
+        raise NotInitialisedError(
+            f"There is no store in {settings.state_dir} yet. Run `kagikura init` first."
+        )
+    return keys
+
+
+@contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Hold the store, so that no second daemon of this machine serves it.
+
+    Raises:
+        AlreadyRunningError: One does already.
+    """
+    lock = os.open(Places(settings).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(
+                f"A daemon is running on {settings.state_dir} already."
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def leave_at_once() -> None:
+    """The journal can never be written again: the supervisor starts a new process.
+
+    No handler, no flush: whatever would still be done could not be recorded.
+    """
+    os._exit(FAILED)
+
+
+def recover(trail: Trail, disk: Disk) -> None:
+    """Close what the process before left open in this stream, by the disk."""
+    recovery = Recovery(
+        gate=trail.gate, storage=LocalStorage(disk), leftovers=LocalLeftovers(disk)
+    )
+    closed = recovery.close_acts(trail.journal.open_acts)
+    if closed:
+        trail.gate.event(
+            SYSTEM, Operation.SYSTEM_RECOVERY, Outcome.DONE, detail={"acts": closed}
+        )
+        log.warning("acts recovered", extra={"acts": closed})
+
+
+def tell_exit(trail: Trail, previous: Exit | None) -> None:
+    """Record how the process before ended."""
+    if previous is None or previous.status == 0:
+        return
+    trail.gate.event(
+        SYSTEM,
+        Operation.SYSTEM_CHILD_EXIT,
+        Outcome.FAILED,
+        detail={
+            "slot": previous.slot,
+            "pid": previous.pid,
+            "status": previous.status,
+        },
+    )
+
+
+class PassingTrail:
+    """The `cli` stream, held only while one record is written.
+
+    Commands that run for long (`audit tail -f`) must not keep others from writing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Write into the stream of these settings."""
+        self._settings = settings
+
+    def event(
+        self,
+        who: Fields,
+        operation: Operation,
+        outcome: Outcome,
+        /,
+        **facts: Unpack[Fields],
+    ) -> None:
+        """As `Gate.event`."""
+        with opened_trail(self._settings, CLI, patience_s=CLI_PATIENCE_S) as trail:
+            trail.gate.event(who, operation, outcome, **facts)
+
+    @contextmanager
+    def act(self, who: Fields, operation: Operation, /) -> Iterator[Act]:
+        """As `Gate.act`, for a block."""
+        with (
+            opened_trail(self._settings, CLI, patience_s=CLI_PATIENCE_S) as trail,
+            trail.gate.act(who, operation) as act,
+        ):
+            yield act

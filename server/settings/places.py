@@ -1,0 +1,21 @@
+"""What lies where in `state_dir`, beside the keys (`access.keystore`)."""
+
+from pathlib import Path
+
+from server.settings.schema import Settings
+
+
+class Places:
+    """The paths and URLs that follow from the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Derive them."""
+        state = settings.state_dir
+        self.journal = state / "journal"
+        self.lock = state / "daemon.lock"
+        self.accounts_url = settings.database.url or _sqlite(state / "accounts.db")
+        self.audit_url = settings.audit.url or _sqlite(state / "audit.db")
+
+
+def _sqlite(path: Path) -> str:
+    return f"sqlite:///{path.absolute()}"
