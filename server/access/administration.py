@@ -14,11 +14,12 @@ from server.access.lines import Lines
 from server.access.logins import Logins
 from server.auth import live
 from server.auth.accounts import read_revision
+from server.auth.snapshot import Factors
 from server.model.clock import rfc3339
 from server.model.errors import NotFoundError
 from server.model.operation import Operation
 
-__all__ = ["Administration", "LiveSessions"]
+__all__ = ["Administration", "Factors", "LiveSessions"]
 
 
 class LiveSessions:

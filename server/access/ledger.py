@@ -8,7 +8,8 @@ process notices.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from server.audit.gate import Act, Gate
+from server.audit.act import Act
+from server.audit.gate import Gate
 from server.auth import live
 from server.db.engine import Connection, DatabaseError, Engine, reading, writing
 from server.model.clock import Clock

@@ -81,7 +81,7 @@ class Certificates:
 
     @property
     def changes(self) -> int:
-        """How often the certificate's file was seen to change; any process may do it."""
+        """How often the file was seen to change, whichever process changed it."""
         stamp = self.certificate.stat().st_mtime_ns
         if stamp != self._stamp:
             self._stamp, self._changes = stamp, self._changes + 1
