@@ -2,11 +2,18 @@
 
 import os
 import pwd
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from server.access.administration import Administration
+from server.audit.search import Reader
+from server.daemon import build
 from server.settings.loader import Loaded, load
 
 
@@ -25,6 +32,47 @@ def loaded(context: typer.Context) -> Loaded:
     """
     options = context.find_object(Options)
     return load(options.config if options else None, os.environ)
+
+
+def command_line(context: typer.Context) -> str:
+    """How to call this same program with this same configuration again."""
+    program = Path(sys.argv[0])
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    parts = [str(program)] if program.name == "kagikura" else ["kagikura"]
+    options = context.find_object(Options)
+    if options and options.config:
+        parts += ["--config", str(options.config)]
+    return shlex.join(parts)
+
+
+@contextmanager
+def administration(context: typer.Context) -> Iterator[Administration]:
+    """The verbs, as the store's owner; what was typed wrong is wrong usage."""
+    settings = loaded(context).settings
+    who = operator()
+    become_owner(settings.state_dir)
+    with build.administration(settings, who) as found:
+        try:
+            yield found
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+
+def contract_names(administration: Administration) -> list[str]:
+    """The living contracts."""
+    found = administration.contracts.list()
+    return [str(row["name"]) for row in found if not row["removed"]]
+
+
+@contextmanager
+def trail_reader(context: typer.Context) -> Iterator[Reader]:
+    """The trail for reading, as the store's owner."""
+    settings = loaded(context).settings
+    who = operator()
+    become_owner(settings.state_dir)
+    with build.trail_reader(settings, who) as found:
+        yield found
 
 
 def operator() -> str:

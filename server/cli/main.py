@@ -4,6 +4,7 @@ A refused or impossible act exits with 1, wrong usage (a bad configuration too) 
 what may pass with 3; the words go to stderr.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,9 +13,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from server.cli import config
+from server.cli import (
+    audit,
+    config,
+    contract,
+    device,
+    folder,
+    group,
+    line,
+    login,
+    serve,
+    session,
+)
 from server.cli.context import Options
 from server.cli.output import EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE, say
+from server.db.engine import DatabaseError
 from server.model.errors import ServerError, UnavailableError
 from server.settings.loader import SettingsError
 
@@ -24,7 +37,23 @@ app = typer.Typer(
     help="An audited SFTP and WebDAV file store. Exit codes: 0 done, 1 refused or not "
     "found, 2 wrong usage, 3 unavailable.",
 )
-app.add_typer(config.app, name="config")
+app.command("init")(serve.init)
+app.command("serve")(serve.serve)
+app.command("status")(serve.status)
+app.command("ca")(serve.ca)
+app.command("enrol")(login.enrol)
+for noun in (
+    contract,
+    line,
+    login,
+    device,
+    folder,
+    group,
+    session,
+    audit,
+    config,
+):
+    app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
 
 
 def _version(wanted: bool) -> None:
@@ -58,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: What follows the program's name; the process's own by default.
     """
+    os.umask(0o077)  # what a store holds is nobody else's
     try:
         app(args=arguments, prog_name="kagikura")
     except SettingsError as error:
@@ -66,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _tell(error, EXIT_UNAVAILABLE)
     except ServerError as error:
         code = _tell(error, EXIT_REFUSED)
+    except (OSError, DatabaseError) as error:
+        code = _tell(error, EXIT_UNAVAILABLE)
     else:
         code = 0
     sys.exit(code)

@@ -113,3 +113,14 @@ def words(value: object) -> str:
             return json.dumps(value, ensure_ascii=False)
         case _:
             return str(value)
+
+
+def cut_words(facts: Facts) -> str:
+    """How many live sessions an act cut, and how fast."""
+    text = f"{facts['sessions_cut']} sessions were cut in {facts['cut_ms']} ms."
+    if facts["workers_pending"]:
+        text += (
+            f" {facts['workers_pending']} processes have not answered yet; "
+            "`kagikura status` says which."
+        )
+    return text

@@ -1,11 +1,10 @@
 """A record of the trail as one line for a person."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from rich.text import Text
-
-from server.model.event import Fields
 
 _STYLES: Final = {
     "done": "green",
@@ -17,18 +16,18 @@ _STYLES: Final = {
 _WIDE_SPACE: Final = "\u3000"
 
 
-def line_of(record: Fields) -> Text:
+def line_of(record: Mapping[str, object]) -> Text:
     """Time, login, source, protocol, operation, path, outcome; refusals say why."""
-    line = Text(_local(record.get("time", "")), "dim")
+    line = Text(_local(_text(record, "time")), "dim")
     for text, style in (
         (_who(record), "bold"),
-        (record.get("source_ip", "-"), ""),
-        (record.get("protocol", "-"), ""),
-        (record.get("operation", "-"), "cyan"),
+        (_text(record, "source_ip"), ""),
+        (_text(record, "protocol"), ""),
+        (_text(record, "operation"), "cyan"),
         (_what(record), ""),
     ):
-        line.append(" ").append(_safe(text), style)
-    outcome = record.get("outcome") or record.get("phase", "")
+        line.append(" ").append(_safe(text or "-"), style)
+    outcome = _text(record, "outcome") or _text(record, "phase")
     line.append(" ").append(outcome, _STYLES.get(outcome, "dim"))
     why = _why(record)
     if why:
@@ -36,26 +35,32 @@ def line_of(record: Fields) -> Text:
     return line
 
 
-def _who(record: Fields) -> str:
-    login, contract = record.get("login", ""), record.get("contract", "")
-    return f"{login}@{contract}" if login and contract else login or contract or "-"
+def _text(record: Mapping[str, object], name: str) -> str:
+    return str(record.get(name, ""))
 
 
-def _what(record: Fields) -> str:
-    path = record.get("path") or record.get("path_raw") or "-"
-    target = record.get("target")
-    return f"{path} -> {target}" if target else path
+def _who(record: Mapping[str, object]) -> str:
+    login, contract = _text(record, "login"), _text(record, "contract")
+    if login.startswith("os:"):  # at the command line, in no contract
+        return login
+    return f"{login}@{contract}" if login and contract else login or contract
 
 
-def _why(record: Fields) -> str:
+def _what(record: Mapping[str, object]) -> str:
+    path = _text(record, "path") or _text(record, "path_raw")
+    target = _text(record, "target")
+    return f"{path} -> {target}" if path and target else path or target
+
+
+def _why(record: Mapping[str, object]) -> str:
     """Stage and rule of a refusal, else the reason, else how much went by."""
-    stage, rule = record.get("stage", ""), record.get("rule", "")
-    if stage or rule:
-        return " ".join(filter(None, [stage, rule]))
-    if record.get("reason"):
-        return record["reason"]
+    decided = [_text(record, "stage"), _text(record, "rule")]
+    if any(decided):
+        return " ".join(filter(None, decided))
     moved = record.get("bytes")
-    return f"{moved:,} bytes" if moved is not None else ""
+    if "reason" in record or not isinstance(moved, int):
+        return _text(record, "reason")
+    return f"{moved:,} bytes"
 
 
 def _local(time: str) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 import typer
 
+from server.access.administration import Factors
 from server.model.operation import Right, parse_rights
 
 PortRange = tuple[int, int]
@@ -98,21 +99,33 @@ def ports(text: str) -> tuple[PortRange, ...]:
 
 
 def rights(text: str) -> Right:
-    """A preset or a list of rights."""
+    """A preset, a list of rights, or `none`."""
+    if text == "none":
+        return Right(0)
     try:
         return parse_rights(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def legacy_until_us(text: str) -> int | None:
-    """`modern`, or `legacy-until:DATE` for old algorithms until that day's end."""
-    if text == "modern":
-        return None
-    word, _, date = text.partition(":")
-    if word != "legacy-until":
-        raise typer.BadParameter(f"{text!r}: write modern or legacy-until:2027-03-31")
-    return end_us(date)
+def factors_of(text: str) -> Factors | None:
+    """What an intake login proves; empty leaves it to what it is given."""
+    try:
+        return Factors(text) if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: write {', '.join(Factors)}") from None
+
+
+def crypto_of(text: str) -> str:
+    """`modern`, or `legacy-until:DATE`: old algorithms until that day's end."""
+    if text != "modern":
+        word, _, date = text.partition(":")
+        if word != "legacy-until":
+            raise typer.BadParameter(
+                f"{text!r}: write modern or legacy-until:2027-03-31"
+            )
+        end_us(date)
+    return text
 
 
 def read_file(path: Path) -> str:

@@ -98,10 +98,11 @@ def test_rights_are_a_preset_or_a_list() -> None:
 
 def test_old_algorithms_need_an_end() -> None:
     """Legacy without a date stays for ever."""
-    assert values.legacy_until_us("modern") is None
-    assert values.legacy_until_us("legacy-until:2999-01-01")
-    with pytest.raises(typer.BadParameter):
-        values.legacy_until_us("legacy")
+    assert values.crypto_of("modern") == "modern"
+    assert values.crypto_of("legacy-until:2999-01-01") == "legacy-until:2999-01-01"
+    for text in ("legacy", "legacy-until:", "legacy-until:2020-01-01"):
+        with pytest.raises(typer.BadParameter):
+            values.crypto_of(text)
 
 
 def test_a_password_keeps_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:

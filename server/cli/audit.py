@@ -1,0 +1,157 @@
+"""`kagikura audit`: read the trail. Each reading is itself on record."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final
+
+import typer
+
+from server.audit.query import LIMIT_MAX, Query
+from server.audit.search import Reader, Row
+from server.cli.context import trail_reader
+from server.cli.files import new_file
+from server.cli.filters import filtered
+from server.cli.output import JsonFlag, Output, say
+from server.cli.records import line_of
+from server.model.errors import NotFoundError, UnavailableError
+
+app = typer.Typer(no_args_is_help=True, help="Search, follow and export the trail.")
+
+_PAUSE_S: Final = 1.0
+_PAUSE_S_MAX: Final = 15.0
+
+
+@app.command()
+@filtered
+def search(
+    context: typer.Context,
+    query: Query,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Rows.")] = 100,
+    before: Annotated[
+        str, typer.Option(metavar="ID", help="The next page: behind this record.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Find records, newest first."""
+    output = Output(as_json=as_json)
+    with trail_reader(context) as reader:
+        found = reader.search(replace(query, limit=limit, before=before))
+        _tell_lag(reader)
+    if as_json:
+        output.rows(found, ())
+        return
+    for row in found:
+        output.line(line_of(row), row)
+    if len(found) == limit:
+        say(f"There may be more: --before {found[-1]['id']}")
+
+
+@app.command()
+@filtered
+def tail(
+    context: typer.Context,
+    query: Query,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")
+    ] = False,
+    after: Annotated[
+        str, typer.Option(metavar="ID", help="Begin behind this record.")
+    ] = "",
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=0, help="Begin with so many.")
+    ] = 10,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show records as they come in: none twice, none left out."""
+    output = Output(as_json=as_json)
+    with trail_reader(context) as reader:
+        rows = (
+            _following(reader, after, query, last)
+            if follow
+            else reader.tail(
+                after or None,
+                follow=False,
+                stop=threading.Event(),
+                filters=query,
+                last=last,
+            )
+        )
+        try:
+            for row in rows:
+                output.line(line_of(row), row)
+        except KeyboardInterrupt:
+            return
+
+
+@app.command()
+@filtered
+def export(
+    context: typer.Context,
+    query: Query,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="As CSV for spreadsheets (the only form).")
+    ] = True,
+    target: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A new file; else stdout."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write all records that the filters find, oldest first."""
+    if as_json and target is None:
+        raise typer.BadParameter("--json tells about the file of --output: name one")
+    with _opened(target) as file, trail_reader(context) as reader:
+        exported = reader.export_csv(file, query)
+    Output(as_json=as_json and csv).done(
+        f"{exported.count} records, SHA-256 {exported.sha256}",
+        {
+            "file": str(target),
+            "records": exported.count,
+            "bytes": exported.bytes,
+            "sha256": exported.sha256,
+        },
+    )
+
+
+def _following(reader: Reader, after: str, query: Query, last: int) -> Iterator[Row]:
+    """Follow for ever; while the index is away or is being rebuilt, wait for it."""
+    stop = threading.Event()
+    cursor, pause_s = after, _PAUSE_S
+    while True:
+        try:
+            rows = reader.tail(
+                cursor or None, follow=True, stop=stop, filters=query, last=last
+            )
+            for row in rows:
+                cursor, pause_s = str(row["id"]), _PAUSE_S
+                yield row
+        except (UnavailableError, NotFoundError) as error:
+            if isinstance(error, NotFoundError) and cursor == after:
+                raise
+            say(f"kagikura: {error} Waiting for it.")
+            stop.wait(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+
+
+def _tell_lag(reader: Reader) -> None:
+    for stream in reader.indexed_up_to():
+        if stream.behind:
+            say(
+                f"{stream.stream}: indexed up to {stream.time or 'nothing yet'}, "
+                f"{stream.behind} records are still to come."
+            )
+
+
+@contextmanager
+def _opened(target: Path | None) -> Iterator[BinaryIO]:
+    """The file to write, new and for its owner alone; or stdout."""
+    if target is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with new_file(target) as file:
+        yield file

@@ -1,0 +1,90 @@
+"""`kagikura folder`: shared folders and what is granted on them."""
+
+from typing import Annotated, cast
+
+import typer
+
+from server.cli.context import administration, contract_names
+from server.cli.output import Facts, JsonFlag, Output
+from server.cli.values import rights
+
+app = typer.Typer(no_args_is_help=True, help="Shared folders and grants.")
+
+Contract = Annotated[str, typer.Argument(metavar="CONTRACT")]
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+@app.command()
+def add(
+    context: typer.Context, contract: Contract, name: Name, as_json: JsonFlag = False
+) -> None:
+    """Add /shared/NAME; nobody may use it before a grant."""
+    with administration(context) as admin:
+        facts = admin.folders.add(contract, name)
+    Output(as_json=as_json).done(
+        f"Folder /shared/{name} of {contract} is there; grant it to somebody.", facts
+    )
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    contract: Annotated[
+        str | None, typer.Argument(metavar="[CONTRACT]", show_default=False)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List shared folders and their grants."""
+    with administration(context) as admin:
+        names = [contract] if contract else contract_names(admin)
+        found = [
+            {**folder, "contract": name}
+            for name in names
+            for folder in admin.folders.list(name)
+        ]
+    output = Output(as_json=as_json)
+    rows = found if as_json else [row for folder in found for row in _rows(folder)]
+    output.rows(rows, ("contract", "folder", "path", "to", "rights"))
+
+
+def _rows(folder: Facts) -> list[Facts]:
+    """A table's rows of one folder: a grant each, or one that has none."""
+    own = {"contract": folder["contract"], "folder": folder["folder"]}
+    grants = cast("list[Facts]", folder["grants"])
+    return [{**own, **grant} for grant in grants] or [own]
+
+
+@app.command()
+def remove(
+    context: typer.Context, contract: Contract, name: Name, as_json: JsonFlag = False
+) -> None:
+    """Remove a shared folder and its grants; its files stay."""
+    with administration(context) as admin:
+        facts = admin.folders.remove(contract, name)
+    Output(as_json=as_json).done(
+        f"Folder /shared/{name} of {contract} is removed, its files are kept.", facts
+    )
+
+
+@app.command()
+def grant(
+    context: typer.Context,
+    contract: Contract,
+    path: Annotated[str, typer.Argument(metavar="NAME[/SUB]")],
+    to: Annotated[str, typer.Argument(metavar="LOGIN|@GROUP")],
+    right: Annotated[
+        str,
+        typer.Argument(
+            metavar="RIGHTS",
+            help="viewer, editor, depositor, a list of list,read,write,delete, or none",
+        ),
+    ],
+    as_json: JsonFlag = False,
+) -> None:
+    """Set what a login or group may do there and below: all of it, not more."""
+    allowed = rights(right)
+    with administration(context) as admin:
+        facts = admin.folders.grant(contract, path, to, allowed)
+    Output(as_json=as_json).done(
+        f"{to} may {facts['rights'] or 'do nothing'} in /shared/{path}.", facts
+    )
