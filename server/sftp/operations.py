@@ -2,7 +2,8 @@
 
 Every function here handles one kind of request (filexfer-02, section 6; OpenSSH's
 PROTOCOL, section 4). It reads the packet to its end before it does anything, so that
-a malformed packet has no effect. Paths go to the view as they came, made absolute.
+a malformed packet has no effect (`write` tells of the one exception). Paths go to the
+view as they came, made absolute.
 """
 
 from collections.abc import Callable
@@ -124,9 +125,13 @@ def read(context: Context, packet: Reader) -> Reply:
 
 
 def write(context: Context, packet: Reader) -> Reply:
-    """SSH_FXP_WRITE (6.4)."""
+    """SSH_FXP_WRITE (6.4).
+
+    Alone among the requests it may be longer than its fields: Go's pkg/sftp of 2022
+    (Debian's rclone) sends its whole buffer behind the length of what is in it. The
+    length is binding, what follows is dropped, as OpenSSH does.
+    """
     name, offset, content = packet.string(), packet.u64(), packet.string()
-    packet.end()
     context.handles.file(name).write_at(offset, content)
     return DONE
 

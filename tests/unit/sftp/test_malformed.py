@@ -39,6 +39,16 @@ def test_a_write_that_claims_more_than_it_carries_stores_nothing(
     assert client.open("a", FLAG_READ).kind == HANDLE
 
 
+def test_what_follows_the_content_of_a_write_is_dropped(client: Client) -> None:
+    """The rclone of Debian 12 sends its whole buffer; only the length counts."""
+    handle = client.open("a", FLAG_WRITE | FLAG_CREAT).handle
+    fields = (wire.string(handle), wire.u64(0), wire.string(b"real"), b"rest")
+
+    assert client.ask(WRITE, *fields).status == OK
+    assert client.close(handle).status == OK
+    assert client.get("a") == b"real"
+
+
 @pytest.mark.parametrize(
     "packet",
     [
