@@ -1,37 +1,36 @@
 """The composition root: workers, keeper and commands are put together here alone."""
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from server.access.accounts_watch import AccountsWatch
 from server.access.administration import Administration
 from server.access.bureau import Bureau, Facts
-from server.access.credentials import Credentials
 from server.access.initialise import initialise as initialise_store
 from server.access.initialise import initialise_demo, prepare_state
 from server.access.keystore import KeyStore
-from server.access.knocks import Knocks
 from server.access.ledger import Ledger
-from server.access.login import Desk
-from server.access.office import Office
 from server.access.recovery import recover_admin_acts
-from server.access.sessions import Process, Sessions
-from server.access.tls import Certificates, ClientTrust
+from server.access.tls import Certificates
+from server.audit.recorder import Recorder
 from server.audit.search import Reader
+from server.auth import live
 from server.auth.password import Hasher
-from server.daemon import logs
+from server.daemon import logs, sockets
 from server.daemon.children import Link
+from server.daemon.keeper import Job, keep_until_told
 from server.daemon.parts import (
     CLI,
     CLI_PATIENCE_S,
     CLOCK,
+    SYSTEM,
     PassingTrail,
     Trail,
+    is_running,
     leave_at_once,
+    only_one,
     opened_accounts,
     opened_disk,
     opened_trail,
@@ -39,33 +38,28 @@ from server.daemon.parts import (
     require_initialised,
     tell_exit,
 )
-from server.daemon.supervisor import Start
-from server.daemon.worker import FrontEnd, serve_until_told
-from server.db.engine import Engine
+from server.daemon.serving import worker
+from server.daemon.supervisor import Sockets, Start, Supervisor
+from server.db.engine import DatabaseError, Engine, reading
+from server.db.migrate import Chain, upgrade
+from server.model.errors import UnavailableError
 from server.model.event import Fields, actor_fields
 from server.model.identity import Actor
 from server.model.operation import Protocol
+from server.settings.loader import load
 from server.settings.places import Places
 from server.settings.schema import Settings
-from server.sftp.listener import Listener as SftpListener
 from server.storage.disk import Disk
 from server.storage.leftovers import LocalLeftovers
-from server.storage.local import LocalStorage
-from server.vfs.filesystem import FileSystem
-from server.webdav.application import Application
-from server.webdav.authentication import Gate as HttpGate
-from server.webdav.connection import Service
-from server.webdav.listener import Listener as WebdavListener
-from server.webdav.locking import Locks
-from server.webdav.tls import TlsContexts, TlsMaterial
+from server.vfs.housekeeping import Housekeeping
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
 
 
-def worker(start: Start, link: Link) -> int:
-    """Serve clients in this process; returns its exit code."""
-    settings = start.settings
+def keeper(start: Start, link: Link) -> int:
+    """Record, renew and clean in this process; returns its exit code."""
+    settings, places = start.settings, Places(start.settings)
     logs.start(settings.log_level, start.slot)
     with ExitStack() as stack:
         keys = require_initialised(settings)
@@ -75,133 +69,74 @@ def worker(start: Start, link: Link) -> int:
         disk = stack.enter_context(opened_disk(settings))
         recover(trail, disk)
         tell_exit(trail, start.previous)
-        for orphan in start.orphans:
-            with opened_trail(settings, orphan) as abandoned:
-                recover(abandoned, disk)
-        engine = stack.enter_context(opened_accounts(settings))
-        watch = AccountsWatch(
-            engine, clock=CLOCK, poll_ms=settings.auth.revision_poll_ms
-        )
-        watch.start()
-        stack.callback(watch.stop)
-        sessions = Sessions(
-            engine,
-            watch,
-            process=Process(node=settings.node, slot=start.slot, pid=os.getpid()),
-            clock=CLOCK,
-        )
-        desk = _desk(settings, trail, engine, watch, sessions, keys)
-        sessions.start()
-        stack.callback(sessions.stop)
-        stack.callback(desk.close)
-        files = FileSystem(
+        certificates = Certificates(keys, settings.webdav)
+        cleaning = Housekeeping(
             gate=trail.gate,
-            storage=LocalStorage(disk),
-            accounts=watch.snapshot,
-            settings=settings,
+            who=SYSTEM,
+            leftovers=LocalLeftovers(disk),
             clock=CLOCK,
+            trash_days=settings.storage.trash_days,
         )
-        material = _TlsFiles(Certificates(keys, settings.webdav), ClientTrust(watch))
-        fronts = _front_ends(start, desk, files, keys, material)
-        serve_until_told(fronts, files, link, drain_s=settings.drain_s)
+        jobs = [
+            Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
+            Job("cleaning", HOUR_S, cleaning.run),
+        ]
+        recorder = Recorder(places.journal, places.audit_url, node=settings.node)
+        keep_until_told(recorder, jobs, link)
     return 0
 
 
-def _desk(
-    settings: Settings,
-    trail: Trail,
-    engine: Engine,
-    watch: AccountsWatch,
-    sessions: Sessions,
-    keys: KeyStore,
-) -> Desk:
-    credentials = Credentials(
-        engine,
-        hasher=Hasher(settings.auth),
-        box=keys.box(),
-        watch=watch,
-        ledger=Ledger(engine, trail.gate, clock=CLOCK),
-        clock=CLOCK,
-        settings=settings.auth,
-    )
-    office = Office(
-        watch=watch,
-        sessions=sessions,
-        credentials=credentials,
-        gate=trail.gate,
-        clock=CLOCK,
-        accounts_age_s_max=settings.auth.accounts_age_s_max,
-    )
-    return Desk(
-        office,
-        Knocks(trail.gate, clock=CLOCK),
-        key_queries_max=settings.sftp.key_queries_max,
-    )
+def serve(settings: Settings, source: Path | None) -> int:
+    """Run the daemon in the foreground; returns its exit code.
+
+    Args:
+        settings: To start with.
+        source: The file they came from, read again at SIGHUP; None for none.
+
+    Raises:
+        NotInitialisedError: `kagikura init` was not run.
+        AlreadyRunningError: Another daemon serves this store.
+        BindError: An address cannot be listened on.
+        StartError: A process could not start.
+    """
+    logs.start(settings.log_level, "supervisor")
+    keys = require_initialised(settings)
+    handed = sockets.handed_in(os.environ)
+    with only_one(settings):
+        upgrade(Places(settings).accounts_url, Chain.ACCOUNTS)
+        Certificates(keys, settings.webdav).renew()
+        bound = _bound(settings, handed)
+        wanted = {f"worker-{n}" for n in range(1, settings.workers + 1)}
+        found = {path.name for path in Places(settings).journal.glob("worker-*")}
+        return Supervisor(
+            settings,
+            roles=_Roles(),
+            bound=bound,
+            orphans=sorted(found - wanted),
+            reload=lambda: load(source, os.environ).settings,
+        ).run()
 
 
-def _front_ends(
-    start: Start,
-    desk: Desk,
-    files: FileSystem,
-    keys: KeyStore,
-    material: "_TlsFiles",
-) -> list[FrontEnd]:
-    settings = start.settings
-    fronts: list[FrontEnd] = []
-    if "sftp" in start.sockets:
-        fronts.append(
-            SftpListener(
-                _own(start.sockets["sftp"]),
-                desk=desk,
-                filesystem=files,
-                settings=settings.sftp,
-                host_keys=keys.host_keys,
-                clock=CLOCK,
-            )
-        )
-    locks = Locks(timeout_s_max=settings.webdav.lock_timeout_s_max)
-    application = HttpGate(Application(locks=locks, settings=settings.webdav))
-    for name, certificates in (("webdav", True), ("webdav_secret", False)):
-        if name not in start.sockets:
-            continue
-        tls = TlsContexts(material, client_certificates=certificates)
-        plain = name == "webdav_secret" and not settings.webdav.secret.tls
-        service = Service(
-            settings=settings.webdav,
-            desk=desk,
-            files=files,
-            tls=None if plain else tls,
-            client_certificates=certificates,
-        )
-        fronts.append(WebdavListener(_own(start.sockets[name]), service, application))
-    return fronts
+class _Roles:
+    """What the supervisor's children do."""
+
+    worker = staticmethod(worker)
+    keeper = staticmethod(keeper)
 
 
-def _own(sockets: list[socket.socket]) -> list[socket.socket]:
-    """Descriptors of a front end's own, which it closes when it stops accepting."""
-    return [sock.dup() for sock in sockets]
-
-
-class _TlsFiles:
-    """What the TLS contexts are made of, looked at anew for each connection."""
-
-    def __init__(self, server: Certificates, clients: ClientTrust) -> None:
-        self._server = server
-        self._clients = clients
-        self._seen = (-1, -1)
-        self._version = 0
-
-    def __call__(self) -> TlsMaterial:
-        seen = (self._server.changes, self._clients.revision)
-        if seen != self._seen:
-            self._seen = seen
-            self._version += 1
-        return TlsMaterial(
-            certificate=self._server.certificate,
-            key=self._server.key,
-            trust_pem=self._clients.pem(),
-            version=self._version,
-        )
+def _bound(settings: Settings, handed: Sockets) -> Sockets:
+    wanted: dict[str, tuple[tuple[str, ...], int]] = {}
+    if settings.sftp.enabled:
+        wanted["sftp"] = (settings.sftp.host, settings.sftp.port)
+    if settings.webdav.enabled:
+        wanted["webdav"] = (settings.webdav.host, settings.webdav.port)
+    if settings.webdav.secret.enabled:
+        secret = settings.webdav.secret
+        wanted["webdav_secret"] = (secret.host, secret.port)
+    return {
+        name: handed.get(name) or sockets.bind(name, hosts, port)
+        for name, (hosts, port) in wanted.items()
+    }
 
 
 @contextmanager
@@ -289,6 +224,31 @@ def initialise(
         facts = initialise_store(admin)
         if demo_folder is not None:
             facts["demo"] = initialise_demo(admin, keys, demo_folder)
+    return facts
+
+
+def status(settings: Settings) -> Facts:
+    """How the store is: whether a daemon runs, who is in, how far the index is.
+
+    Raises:
+        NotInitialisedError: `kagikura init` was not run.
+    """
+    require_initialised(settings)
+    facts: Facts = {"running": is_running(settings), "node": settings.node}
+    try:
+        with opened_accounts(settings) as engine, reading(engine) as connection:
+            facts["sessions"] = len(live.live_sessions(connection))
+    except DatabaseError:
+        facts["accounts"] = "the accounts database does not answer"
+    try:
+        # Nothing of the trail is shown, so this look is not an act to be recorded.
+        with trail_reader(settings, "") as reader:
+            facts["indexed"] = [
+                {"stream": found.stream, "behind": found.behind, "up_to": found.time}
+                for found in reader.indexed_up_to()
+            ]
+    except UnavailableError as error:
+        facts["audit"] = str(error)
     return facts
 
 

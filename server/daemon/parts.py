@@ -113,6 +113,15 @@ def require_initialised(settings: Settings) -> KeyStore:
     return keys
 
 
+def is_running(settings: Settings) -> bool:
+    """Whether a daemon of this machine serves the store."""
+    try:
+        with only_one(settings):
+            return False
+    except AlreadyRunningError:
+        return True
+
+
 @contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the store, so that no second daemon of this machine serves it.

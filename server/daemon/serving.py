@@ -1,0 +1,183 @@
+"""What a worker is made of: the part of the composition root that serves clients."""
+
+import os
+import socket
+from contextlib import ExitStack
+
+from server.access.accounts_watch import AccountsWatch
+from server.access.credentials import Credentials
+from server.access.keystore import KeyStore
+from server.access.knocks import Knocks
+from server.access.ledger import Ledger
+from server.access.login import Desk
+from server.access.office import Office
+from server.access.sessions import Process, Sessions
+from server.access.tls import Certificates, ClientTrust
+from server.auth.password import Hasher
+from server.daemon import logs
+from server.daemon.children import Link
+from server.daemon.parts import (
+    CLOCK,
+    Trail,
+    leave_at_once,
+    opened_accounts,
+    opened_disk,
+    opened_trail,
+    recover,
+    require_initialised,
+    tell_exit,
+)
+from server.daemon.supervisor import Start
+from server.daemon.worker import FrontEnd, serve_until_told
+from server.db.engine import Engine
+from server.settings.schema import Settings
+from server.sftp.listener import Listener as SftpListener
+from server.storage.local import LocalStorage
+from server.vfs.filesystem import FileSystem
+from server.webdav.application import Application
+from server.webdav.authentication import Gate as HttpGate
+from server.webdav.connection import Service
+from server.webdav.listener import Listener as WebdavListener
+from server.webdav.locking import Locks
+from server.webdav.tls import TlsContexts, TlsMaterial
+
+
+def worker(start: Start, link: Link) -> int:
+    """Serve clients in this process; returns its exit code."""
+    settings = start.settings
+    logs.start(settings.log_level, start.slot)
+    with ExitStack() as stack:
+        keys = require_initialised(settings)
+        trail = stack.enter_context(
+            opened_trail(settings, start.slot, on_failure=leave_at_once)
+        )
+        disk = stack.enter_context(opened_disk(settings))
+        recover(trail, disk)
+        tell_exit(trail, start.previous)
+        for orphan in start.orphans:
+            with opened_trail(settings, orphan) as abandoned:
+                recover(abandoned, disk)
+        engine = stack.enter_context(opened_accounts(settings))
+        watch = AccountsWatch(
+            engine, clock=CLOCK, poll_ms=settings.auth.revision_poll_ms
+        )
+        watch.start()
+        stack.callback(watch.stop)
+        sessions = Sessions(
+            engine,
+            watch,
+            process=Process(node=settings.node, slot=start.slot, pid=os.getpid()),
+            clock=CLOCK,
+        )
+        desk = _desk(settings, trail, engine, watch, sessions, keys)
+        sessions.start()
+        stack.callback(sessions.stop)
+        stack.callback(desk.close)
+        files = FileSystem(
+            gate=trail.gate,
+            storage=LocalStorage(disk),
+            accounts=watch.snapshot,
+            settings=settings,
+            clock=CLOCK,
+        )
+        material = _TlsFiles(Certificates(keys, settings.webdav), ClientTrust(watch))
+        fronts = _front_ends(start, desk, files, keys, material)
+        serve_until_told(fronts, files, link, drain_s=settings.drain_s)
+    return 0
+
+
+def _desk(
+    settings: Settings,
+    trail: Trail,
+    engine: Engine,
+    watch: AccountsWatch,
+    sessions: Sessions,
+    keys: KeyStore,
+) -> Desk:
+    credentials = Credentials(
+        engine,
+        hasher=Hasher(settings.auth),
+        box=keys.box(),
+        watch=watch,
+        ledger=Ledger(engine, trail.gate, clock=CLOCK),
+        clock=CLOCK,
+        settings=settings.auth,
+    )
+    office = Office(
+        watch=watch,
+        sessions=sessions,
+        credentials=credentials,
+        gate=trail.gate,
+        clock=CLOCK,
+        accounts_age_s_max=settings.auth.accounts_age_s_max,
+    )
+    return Desk(
+        office,
+        Knocks(trail.gate, clock=CLOCK),
+        key_queries_max=settings.sftp.key_queries_max,
+    )
+
+
+def _front_ends(
+    start: Start,
+    desk: Desk,
+    files: FileSystem,
+    keys: KeyStore,
+    material: "_TlsFiles",
+) -> list[FrontEnd]:
+    settings = start.settings
+    fronts: list[FrontEnd] = []
+    if "sftp" in start.sockets:
+        fronts.append(
+            SftpListener(
+                _own(start.sockets["sftp"]),
+                desk=desk,
+                filesystem=files,
+                settings=settings.sftp,
+                host_keys=keys.host_keys,
+                clock=CLOCK,
+            )
+        )
+    locks = Locks(timeout_s_max=settings.webdav.lock_timeout_s_max)
+    application = HttpGate(Application(locks=locks, settings=settings.webdav))
+    for name, certificates in (("webdav", True), ("webdav_secret", False)):
+        if name not in start.sockets:
+            continue
+        tls = TlsContexts(material, client_certificates=certificates)
+        plain = name == "webdav_secret" and not settings.webdav.secret.tls
+        service = Service(
+            settings=settings.webdav,
+            desk=desk,
+            files=files,
+            tls=None if plain else tls,
+            client_certificates=certificates,
+        )
+        fronts.append(WebdavListener(_own(start.sockets[name]), service, application))
+    return fronts
+
+
+def _own(sockets: list[socket.socket]) -> list[socket.socket]:
+    """Descriptors of a front end's own, which it closes when it stops accepting."""
+    return [sock.dup() for sock in sockets]
+
+
+class _TlsFiles:
+    """What the TLS contexts are made of, looked at anew for each connection."""
+
+    def __init__(self, server: Certificates, clients: ClientTrust) -> None:
+        self._server = server
+        self._clients = clients
+        self._seen = (-1, -1)
+        self._version = 0
+
+    def __call__(self) -> TlsMaterial:
+        seen = (self._server.changes, self._clients.revision)
+        if seen != self._seen:
+            self._seen = seen
+            self._version += 1
+        return TlsMaterial(
+            certificate=self._server.certificate,
+            key=self._server.key,
+            trust_pem=self._clients.pem(),
+            version=self._version,
+        )
