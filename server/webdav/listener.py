@@ -25,6 +25,7 @@ from server.webdav.waiting import Waiting
 log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.05
+_ACCEPT_TICK_S: Final = 0.2
 _RETRY_S: Final = 0.1
 """Pause after an accept that failed for want of descriptors or memory."""
 _FORCE_S: Final = 2
@@ -172,7 +173,7 @@ class Listener:
                 sock.settimeout(0)  # siblings may take the connection first
                 selector.register(sock, selectors.EVENT_READ)
             while self._accepting:
-                for key, _ in selector.select(_TICK_S):
+                for key, _ in selector.select(_ACCEPT_TICK_S):
                     self._accept_fenced(key.fileobj)
 
     def _accept_fenced(self, listening: Any) -> None:  # noqa: ANN401 - what a selector holds

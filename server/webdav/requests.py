@@ -64,8 +64,9 @@ class Requests(RequestServer):
         """The head of what GET would answer."""
         entry = self._entry(environ)
         self._require_conditions(environ, entry)
-        headers = [("Content-Length", str(entry.size))] if not entry.is_folder else []
-        start_response(status_line(200), [*_typed(entry), *headers])
+        length = 0 if entry.is_folder else entry.size
+        headers = [*_typed(entry), ("Content-Length", str(length))]
+        start_response(status_line(200), headers)
         return [b""]
 
     def do_GET(self, environ: Environ, start_response: Start) -> Iterator[bytes]:  # noqa: N802 - wsgidav's name
@@ -146,6 +147,7 @@ class Requests(RequestServer):
         if body_of(environ).read(1):
             raise DAVError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "MKCOL takes no body.")
         util.parse_if_header_dict(environ)
+        self._looked_up(environ, raw)  # a refused spelling is on record from here on
         path = _canonical(view, raw)
         self._require_unlocked(environ, path.parent, "0")
         statuses: dict[type[ServerError], int] = {

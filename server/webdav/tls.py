@@ -5,6 +5,7 @@ would skip the check of the client's certificate (nginx CVE-2025-23419).
 """
 
 import hashlib
+import logging
 import ssl
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +52,25 @@ class TlsContexts:
         self._lock = threading.Lock()  # Guards _version and _context. Takes no other.
 
     def current(self) -> ssl.SSLContext:
-        """The context of the present material.
+        """The context of the present material, or the last one that could be made.
 
         Raises:
-            OSError: The material's files cannot be read; `ssl.SSLError` is one too.
+            OSError: None could be made yet; `ssl.SSLError` is one too.
         """
         with self._lock:
             material = self._material()
             if self._context is None or material.version != self._version:
-                self._context = _context(
-                    material, client_certificates=self._client_certificates
-                )
                 self._version = material.version
+                self._context = self._made(material)
+            return self._context
+
+    def _made(self, material: TlsMaterial) -> ssl.SSLContext:
+        try:
+            return _context(material, client_certificates=self._client_certificates)
+        except OSError:
+            log.exception("tls certificate, key or trust cannot be loaded")
+            if self._context is None:
+                raise
             return self._context
 
 
