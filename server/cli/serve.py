@@ -62,7 +62,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     settings = loaded(context).settings
     become_owner(settings.state_dir)
     facts = build.status(settings)
-    Output(as_json=as_json).facts(facts)
+    Output(as_json=as_json).facts(facts if as_json else _flat(facts))
     if not facts["running"]:
         raise typer.Exit(3)
 
@@ -80,6 +80,17 @@ def ca(context: typer.Context, as_json: JsonFlag = False) -> None:
         say("The server shows a certificate of yours, which this CA did not sign.")
     pem = path.read_text("ascii")
     Output(as_json=as_json).text(pem, {"certificate": pem})
+
+
+def _flat(facts: Facts) -> Facts:
+    """The status with a line for each stream of the trail."""
+    streams = cast("list[Facts]", facts.get("indexed", []))
+    flat = {name: value for name, value in facts.items() if name != "indexed"}
+    for stream in streams:
+        flat[f"indexed {stream['stream']}"] = (
+            f"up to {stream['up_to'] or 'nothing yet'}, {stream['behind']} to come"
+        )
+    return flat
 
 
 def _tell_demo(output: Output, facts: Facts, settings: Settings, kagikura: str) -> None:
