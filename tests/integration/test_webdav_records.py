@@ -79,6 +79,17 @@ def test_a_cut_upload_leaves_the_old_file_and_an_aborted_record(
     assert list((store.folder / "data").glob("*/.stage/*")) == []
 
 
+def test_finders_announced_length_is_checked(store: WebdavStore) -> None:
+    """Finder sends chunks and tells the length apart; a short body is no file."""
+    chunked = ("-H", "Transfer-Encoding: chunked", "-d", "abc")
+    length = "X-Expected-Entity-Length: "
+
+    assert store.curl("PUT", "/private/f", *chunked, "-H", f"{length}10")[0] == 400
+    assert store.curl("HEAD", "/private/f")[0] == 404
+    assert store.curl("PUT", "/private/f", *chunked, "-H", f"{length}3")[0] == 201
+    assert [r["outcome"] for r in store.outcomes("write")] == ["aborted", "done"]
+
+
 def test_a_cut_download_is_aborted(store: WebdavStore, tmp_path: Path) -> None:
     """Somebody who took a tenth of a file has not read it."""
     big = tmp_path / "big"
