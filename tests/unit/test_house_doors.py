@@ -7,10 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "server").rglob("*.py"))
 
-# Who may know where the files lie: `daemon.build` hands the folder to storage, and
+# Who may know where the files lie: `daemon.parts` hands the folder to storage, and
 # `access.initialise` makes it.
 _MAY_KNOW_DATA_DIR = {
-    "server/daemon/build.py",
+    "server/daemon/parts.py",
     "server/access/initialise.py",
     "server/settings/schema.py",
 }
