@@ -9,9 +9,8 @@ the line and closes the brace has the hashed text again without parsing it.
 
 import base64
 import json
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from server.model.event import Fields, Json
 
@@ -41,8 +40,7 @@ class ChainError(ValueError):
     """A line is no record of the chain; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(NamedTuple):
     """One record as stored."""
 
     fields: Fields
@@ -101,18 +99,16 @@ def parse(line: bytes) -> Link:
     if head != _HEAD or not line.endswith(_TAIL):
         raise ChainError("the line does not end in a hash")
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.decode())
     except ValueError as error:
         raise ChainError("the line is not JSON") from error
-    if not isinstance(fields, dict) or not {"id", "prev", "hash"} <= fields.keys():
-        raise ChainError("the line is no record")
-    link = Link(fields=cast("Fields", fields), line=line)
     try:
-        digest = _digest(link.fields["prev"], body_of(line))
-        number = link.seq
-    except (ValueError, TypeError, AttributeError) as error:
+        digest = _digest(fields["prev"], body_of(line))
+        link = Link(fields, line)
+        whole = digest == link.hash and link.seq > 0
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise ChainError("the line is no record") from error
-    if digest != link.hash or number < 1:
+    if not whole:
         raise ChainError("the line does not match its hash")
     return link
 

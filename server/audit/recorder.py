@@ -38,8 +38,9 @@ from server.db.migrate import Chain, upgrade
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS: Final = 10_000
-_CACHE_KIB: Final = 65536
-_POLL_S: Final = 0.05
+_PRAGMAS: Final = ("cache_size=-65536", "wal_autocheckpoint=8192")
+"""64 MiB of pages and a WAL of 32 MiB: a rebuild touches index pages all over."""
+_POLL_S: Final = 0.1
 _RETRY_S: Final = 0.5
 _COMPLAIN_S: Final = 60.0
 _ADVISORY_LOCK: Final = 0x6B616772  # "kagr"
@@ -177,7 +178,8 @@ class Recorder:
         """Take up every stream of this node where the DB has it."""
         with engine.connect() as connection:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                for pragma in _PRAGMAS:
+                    connection.exec_driver_sql(f"PRAGMA {pragma}")
             known = {
                 row.stream: row for row in connection.execute(sa.select(STREAMS)).all()
             }

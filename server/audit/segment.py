@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, NamedTuple, cast
 
 SYNCED: Final = "synced"
 RECORDED: Final = "recorded.json"
@@ -34,8 +34,7 @@ _SEGMENT: Final = re.compile(r"([0-9]{20})(\.jsonl(?:\.gz)?)")
 _SYNCED_FORM: Final = re.compile(rb"([0-9]{20}) ([0-9]{20}) ([0-9]{20})\n")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A place between two records of a stream."""
 
     seq: int = 0

@@ -4,7 +4,7 @@
 other columns only find it. Names are copied, never referenced: rows outlive accounts.
 """
 
-from typing import Final
+from typing import Final, cast
 
 import sqlalchemy as sa
 
@@ -89,24 +89,25 @@ STREAMS: Final = sa.Table(
 )
 """How far each journal is in `records`, changed in the same transaction."""
 
-_COPIED: Final = (
+_OURS: Final = (
     "act",
     "phase",
     "operation",
     "outcome",
-    "contract",
-    "login",
     "device",
-    "device_name",
-    "line",
     "source_ip",
     "protocol",
     "session",
     "sha256",
 )
+"""Fields whose values this product makes: short, no NUL."""
+
+_THEIRS: Final = ("contract", "login", "device_name", "line")
+"""Names that people choose; a failed login may hold anything."""
 
 ROW_COLUMNS: Final = (
-    *_COPIED,
+    *_OURS,
+    *_THEIRS,
     "stream",
     "seq",
     "time_us",
@@ -143,7 +144,8 @@ def row_of(link: Link, stream: str) -> Row:
     fields = link.fields
     path, target = fields.get("path"), fields.get("target")
     return (
-        *[key_of(fields.get(name)) for name in _COPIED],
+        *[cast("str | None", fields.get(name)) for name in _OURS],
+        *[key_of(fields.get(name)) for name in _THEIRS],
         stream,
         link.seq,
         parse_rfc3339(fields["time"]),
