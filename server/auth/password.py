@@ -5,6 +5,7 @@ of it. An unknown login costs the same as a known one: the dummy hash is checked
 """
 
 import threading
+import unicodedata
 from typing import Final
 
 from argon2 import PasswordHasher, Type
@@ -40,7 +41,7 @@ class Hasher:
     def hash(self, password: str) -> str:
         """A new password's hash, with its parameters and salt."""
         with self._slots:
-            return self._argon2.hash(password)
+            return self._argon2.hash(_composed(password))
 
     def verify(self, stored: str | None, password: str | bytes) -> bool:
         """Whether `password` is the stored one.
@@ -52,11 +53,10 @@ class Hasher:
         Raises:
             BusyError: No turn within the limits; nothing was checked.
         """
-        if isinstance(password, str):
-            password = password.encode("utf-8", "surrogateescape")
+        typed = _composed(password)
         self._take_slot()
         try:
-            return self._check(stored or self._dummy, password) and stored is not None
+            return self._check(stored or self._dummy, typed) and bool(stored)
         finally:
             self._slots.release()
 
@@ -81,3 +81,11 @@ class Hasher:
         finally:
             with self._lock:
                 self._waiting -= 1
+
+
+def _composed(password: str | bytes) -> bytes:
+    """One form for all systems: NFC, as RFC 8265 section 4.2 has it, in UTF-8."""
+    if isinstance(password, bytes):
+        password = password.decode("utf-8", "surrogateescape")
+    composed = unicodedata.normalize("NFC", password)
+    return composed.encode("utf-8", "surrogateescape")

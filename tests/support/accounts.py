@@ -2,11 +2,19 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from server.access.accounts_watch import AccountsWatch
 from server.access.administration import Administration
@@ -90,6 +98,12 @@ class Accounts:
         ]
 
 
+@cache
+def _rsa_host_key() -> bytes:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+
+
 @contextmanager
 def opened(folder: Path, *, url: str = "", **auth: int | str) -> Iterator[Accounts]:
     """Open a store of its own in `folder`."""
@@ -100,6 +114,12 @@ def opened(folder: Path, *, url: str = "", **auth: int | str) -> Iterator[Accoun
         database=DatabaseSettings(url=url),
     )
     clock = TestClock()
+    # Making an RSA key takes a second: one serves all stores of a test process.
+    keys_folder = settings.state_dir / "keys"
+    if not keys_folder.exists():
+        keys_folder.mkdir(parents=True, mode=0o700)
+        (keys_folder / "ssh_host_rsa_key").touch(0o600)
+        (keys_folder / "ssh_host_rsa_key").write_bytes(_rsa_host_key())
     keys = prepare_state(settings)
     with ExitStack() as stack:
         engine = open_engine(Places(settings).accounts_url, Role.ACCOUNTS)
@@ -153,16 +173,7 @@ def _composed(
         key_queries_max=settings.sftp.key_queries_max,
     )
     erased: list[str] = []
-    bureau = Bureau(
-        engine=engine,
-        ledger=ledger,
-        clock=clock,
-        who=actor_fields(Actor(protocol=Protocol.CLI, login="os:tester")),
-        settings=settings.auth,
-        hasher=hasher,
-        keys=keys,
-        erase=erased.append,
-    )
+    bureau = _bureau(settings, ledger, hasher, keys, erase=erased.append)
     watch.start()
     stack.callback(watch.stop)
     sessions.start()
@@ -179,6 +190,26 @@ def _composed(
         desk=desk,
         administration=Administration(bureau),
         erased=erased,
+    )
+
+
+def _bureau(
+    settings: Settings,
+    ledger: Ledger,
+    hasher: Hasher,
+    keys: KeyStore,
+    *,
+    erase: Callable[[str], None],
+) -> Bureau:
+    return Bureau(
+        engine=ledger._engine,
+        ledger=ledger,
+        clock=ledger._clock,
+        who=actor_fields(Actor(protocol=Protocol.CLI, login="os:tester")),
+        settings=settings.auth,
+        hasher=hasher,
+        keys=keys,
+        erase=erase,
     )
 
 

@@ -1,12 +1,15 @@
 """The first minutes of a store, its keys and its server certificate."""
 
+import ssl
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from server.access.devices import Offer, Package
 from server.access.initialise import initialise, initialise_demo, prepare_state
 from server.access.keystore import KeyStore
 from server.access.tls import Certificates, ClientTrust
@@ -46,6 +49,16 @@ def test_nobody_else_can_read_the_keys(keys: KeyStore) -> None:
 
     assert {*modes.values()} == {0o600}
     assert stat.S_IMODE(keys.folder.stat().st_mode) == 0o700
+
+
+def test_preparing_makes_the_rsa_key_too(tmp_path: Path) -> None:
+    """The shared key of these tests must not hide that a real store makes its own."""
+    keys = KeyStore(tmp_path / "state")
+
+    keys.prepare()
+
+    assert keys.ready
+    assert all(path.stat().st_size for path in keys.host_keys)
 
 
 def test_ssh_keygen_reads_the_host_keys(keys: KeyStore) -> None:
@@ -138,3 +151,60 @@ def test_the_trust_follows_the_accounts(store: Accounts) -> None:
 
     assert before.count("BEGIN CERTIFICATE") == 1
     assert trust.pem() == ""
+
+
+def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes:
+    """Shake hands in memory; the client's certificate as the server saw it, DER."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _ in range(6):
+        for end in ends:
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    shown = ends[1].getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+def _pinned(store: Accounts, name: str) -> tuple[str, str]:
+    """A device that brings a certificate of an authority that we do not know."""
+    key = certificates.new_key()
+    authority = certificates.new_authority("their own")
+    pem = certificates.certificate_pem(
+        certificates.issue_device(authority, name, key.public_key())
+    )
+    store.administration.devices.add("alice", name, Offer(certificate=pem))
+    return pem, certificates.key_pem(key)
+
+
+@pytest.mark.parametrize("kind", ["issued", "pinned"])
+def test_a_devices_certificate_passes_the_handshake(
+    store: Accounts, tmp_path: Path, kind: str
+) -> None:
+    """Issued by the contract's authority, or pinned whoever issued it."""
+    store.administration.logins.add("alice")
+    if kind == "issued":
+        offer = Offer(issue=Package.PEM)
+        _, issued = store.administration.devices.add("alice", "pc", offer)
+        (tmp_path / "client.pem").write_bytes(issued.file)
+    else:
+        (tmp_path / "client.pem").write_text("".join(_pinned(store, "pc")))
+    store.watch.refresh()
+    tls = Certificates(store.keys, WebdavSettings())
+    tls.renew()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tls.certificate, tls.key)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    server.load_verify_locations(cadata=ClientTrust(store.watch).pem())
+    client = ssl.create_default_context(cafile=str(store.keys.server_ca))
+    client.load_cert_chain(tmp_path / "client.pem")
+
+    shown = _handshake(server, client)
+
+    (device,) = store.watch.snapshot().devices
+    pem = ssl.DER_cert_to_PEM_cert(shown)
+    assert parse_certificate(pem)[1] == device.key_sha256
