@@ -8,16 +8,16 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import BinaryIO, Final, Protocol, Self, Unpack, cast
 
 import sqlalchemy as sa
 
 from server.audit import export, hashchain, segment
+from server.audit.act import Act
 from server.audit.dbfile import DatabaseFile
-from server.audit.gate import Gate
 from server.audit.hashchain import ChainError
 from server.audit.query import LIMIT_MAX, Condition, Query
 from server.audit.tables import RECORDS, STREAMS
@@ -53,11 +53,30 @@ class Indexed:
         return max(self.head_seq - self.seq, 0)
 
 
+class Recording(Protocol):
+    """What a reader records itself through: the gate, or one opened when needed."""
+
+    def event(
+        self,
+        who: Fields,
+        operation: Operation,
+        outcome: Outcome,
+        /,
+        **facts: Unpack[Fields],
+    ) -> None:
+        """See `Gate.event`."""
+        ...
+
+    def act(self, who: Fields, operation: Operation, /) -> AbstractContextManager[Act]:
+        """See `Gate.act`."""
+        ...
+
+
 class Reader:
     """One reader's view of the audit DB, opened read-only."""
 
     def __init__(
-        self, url: str, *, journal: Path, node: str, gate: Gate, who: Fields
+        self, url: str, *, journal: Path, node: str, gate: Recording, who: Fields
     ) -> None:
         """Read the DB at `url`.
 
@@ -227,10 +246,13 @@ class Reader:
                 .select(RECORDS.c.row)
                 .where(*conditions)
                 .order_by(RECORDS.c.row.desc())
-                .limit(last)
+                .limit(max(last, 1))
             )
             rows = connection.execute(newest).scalars().all()
-            return rows[-1] - 1 if rows else 0
+        if not rows:
+            return 0
+        start: int = rows[-1] - 1 if last else rows[0]
+        return start
 
     def _following(
         self, cursor: int, conditions: list[Condition], until: int | None = None
