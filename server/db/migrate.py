@@ -1,5 +1,6 @@
 """Bringing a database to the schema of this release (Alembic), silently."""
 
+import logging
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,8 @@ def upgrade(url: str, chain: Chain) -> None:
     Raises:
         DatabaseError: The database cannot be reached or changed.
     """
+    # Alembic tells the operator, at every start, what he cannot do anything about.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     engine = open_engine(url, _ROLES[chain])
     try:
         with writing(engine) as connection:
