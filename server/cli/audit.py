@@ -39,8 +39,8 @@ def search(
     """Find records, newest first."""
     output = Output(as_json=as_json)
     with trail_reader(context) as reader:
+        _tell_lag(reader)  # before the search is itself on record
         found = reader.search(replace(query, limit=limit, before=before))
-        _tell_lag(reader)
     if as_json:
         output.rows(found, ())
         return
