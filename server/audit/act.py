@@ -197,6 +197,8 @@ class Act:
             "phase": phase,
             "operation": self._operation,
         }
+        if "path" in facts:
+            return record  # a child of the act: the client named its parent
         if self._raw and self._raw != record.get("path"):
             record["path_raw"] = self._raw
         if self._target_raw and self._target_raw != record.get("target"):

@@ -20,7 +20,7 @@ from server.auth import live
 from server.auth.password import Hasher
 from server.daemon import logs, sockets
 from server.daemon.children import Link
-from server.daemon.keeper import Job, keep_until_told
+from server.daemon.keeper import Job, keep_until_told, record_the_rest
 from server.daemon.parts import (
     CLI,
     CLI_PATIENCE_S,
@@ -61,6 +61,7 @@ def keeper(start: Start, link: Link) -> int:
     """Record, renew and clean in this process; returns its exit code."""
     settings, places = start.settings, Places(start.settings)
     logs.start(settings.log_level, start.slot)
+    recorder = Recorder(places.journal, places.audit_url, node=settings.node)
     with ExitStack() as stack:
         keys = require_initialised(settings)
         trail = stack.enter_context(
@@ -81,8 +82,8 @@ def keeper(start: Start, link: Link) -> int:
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
             Job("cleaning", HOUR_S, cleaning.run),
         ]
-        recorder = Recorder(places.journal, places.audit_url, node=settings.node)
         keep_until_told(recorder, jobs, link)
+    record_the_rest(recorder)
     return 0
 
 

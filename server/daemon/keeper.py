@@ -40,10 +40,7 @@ class Job:
 
 
 def keep_until_told(recorder: Recording, jobs: Sequence[Job], link: Link) -> None:
-    """Record and do the jobs from the supervisor's `go` until SIGTERM.
-
-    The workers have stopped by then, so what they told last is recorded too.
-    """
+    """Record, and do the jobs from the supervisor's `go` until SIGTERM."""
     stop = threading.Event()
     thread = threading.Thread(
         target=recorder.run, args=(stop,), name="recorder", daemon=True
@@ -55,6 +52,10 @@ def keep_until_told(recorder: Recording, jobs: Sequence[Job], link: Link) -> Non
         _work(jobs)
     stop.set()
     thread.join(_DRAIN_S)
+
+
+def record_the_rest(recorder: Recording) -> None:
+    """Bring the last records to the DB, when every stream of this node has stopped."""
     if not recorder.drain(_DRAIN_S):
         log.warning("the audit DB does not hold every record yet; the journal does")
 

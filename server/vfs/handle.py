@@ -14,7 +14,6 @@ from server.model.errors import (
     IncompleteUploadError,
     LimitError,
     ServerError,
-    SessionCutError,
 )
 from server.model.event import Fields, Json
 from server.model.operation import Outcome
@@ -201,11 +200,7 @@ class OpenFile:
                 at.discard()
         finally:
             at.act.note(**facts)
-            if isinstance(error, SessionCutError):
-                # The act was allowed when it began; the cut ended it.
-                at.act.note(stage=error.stage, rule=error.rule)
-                at.act.close(Outcome.ABORTED, reason=error.reason)
-            elif error is not None:
+            if error is not None:
                 at.act.fail(error)
             else:
                 at.act.close(Outcome.ABORTED, reason=reason)
