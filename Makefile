@@ -55,7 +55,7 @@ bench: $(VENV)/installed-tests clients ## speed beside OpenSSH and others, small
 	$(BIN)/python bench/run.py $(BENCH)
 
 soak: $(VENV)/installed-tests clients ## the long runs
-	$(BIN)/pytest -m soak --timeout 0 $(TESTS)
+	$(BIN)/pytest -m soak --timeout 0 $(TESTS) || test $$? = 5 # 5: there are none
 
 clients:
 	@scripts/test-clients >&2
