@@ -11,6 +11,7 @@ from server.access.knocks import Knocks
 from server.access.ledger import Ledger
 from server.access.login import Desk
 from server.access.office import Office
+from server.access.recovery import recover_admin_acts
 from server.access.sessions import Process, Sessions
 from server.access.tls import Certificates, ClientTrust
 from server.auth.password import Hasher
@@ -32,6 +33,7 @@ from server.daemon.worker import FrontEnd, serve_until_told
 from server.db.engine import Engine
 from server.settings.schema import Settings
 from server.sftp.listener import Listener as SftpListener
+from server.storage.disk import Disk
 from server.storage.local import LocalStorage
 from server.vfs.filesystem import FileSystem
 from server.webdav.application import Application
@@ -52,12 +54,12 @@ def worker(start: Start, link: Link) -> int:
             opened_trail(settings, start.slot, on_failure=leave_at_once)
         )
         disk = stack.enter_context(opened_disk(settings))
-        recover(trail, disk)
+        engine = stack.enter_context(opened_accounts(settings))
+        _recover(trail, disk, engine)
         tell_exit(trail, start.previous)
         for orphan in start.orphans:
             with opened_trail(settings, orphan) as abandoned:
-                recover(abandoned, disk)
-        engine = stack.enter_context(opened_accounts(settings))
+                _recover(abandoned, disk, engine)
         watch = AccountsWatch(
             engine, clock=CLOCK, poll_ms=settings.auth.revision_poll_ms
         )
@@ -84,6 +86,13 @@ def worker(start: Start, link: Link) -> int:
         fronts = _front_ends(start, desk, files, keys, material)
         serve_until_told(fronts, files, link, drain_s=settings.drain_s)
     return 0
+
+
+def _recover(trail: Trail, disk: Disk, engine: Engine) -> None:
+    """Close what the process before left open, by the disk and by the accounts."""
+    recover(trail, disk)
+    # Opening an unlock window is an act on the accounts, so they know its end.
+    recover_admin_acts(trail.journal.open_acts, engine, trail.gate)
 
 
 def _desk(
