@@ -49,6 +49,7 @@ class Journal:
         *,
         settings: AuditSettings,
         on_failure: Callable[[], None],
+        brief: bool,
     ) -> None:
         """Prepare; `open` is the way in."""
         self.folder = folder
@@ -57,6 +58,7 @@ class Journal:
         self._stamps = stamps
         self._settings = settings
         self._on_failure = on_failure
+        self._brief = brief
         self._lock_fd = -1
         self._lock = threading.Lock()  # Guards the next five. Order: see the module.
         self._fd = -1
@@ -81,6 +83,7 @@ class Journal:
         settings: AuditSettings,
         on_failure: Callable[[], None] = lambda: None,
         patience_s: float = 0,
+        brief: bool = False,
     ) -> Self:
         """Take a stream over: lock it, repair its end, record the start.
 
@@ -93,6 +96,8 @@ class Journal:
             on_failure: Called once, from any thread, when the journal can never be
                 written again. It must not use the journal.
             patience_s: Seconds to wait for another writer to finish.
+            brief: For a process that writes a record or two and goes (a command):
+                its starts and stops are not told, but for the stream's first one.
 
         Raises:
             StreamBusyError: Another process writes this stream.
@@ -104,7 +109,9 @@ class Journal:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock_fd = stream.take_lock(folder / segment.LOCK, patience_s)
         stamps = Stamps(node=node, slot=slot, clock=clock)
-        journal = cls(folder, stamps, settings=settings, on_failure=on_failure)
+        journal = cls(
+            folder, stamps, settings=settings, on_failure=on_failure, brief=brief
+        )
         try:
             journal._begin(stream.start_detail(folder, node))
         except BaseException:
@@ -196,14 +203,16 @@ class Journal:
                 self._start_segment()
             for torn in tail.torn:
                 self._tell(Operation.SYSTEM_TAIL_REPAIR, torn.as_detail())
-            self._tell(Operation.SYSTEM_START, start)
+            if not (self._brief and tail.position.seq):
+                self._tell(Operation.SYSTEM_START, start)
         self.settle()
 
     def _stop(self) -> None:
         with self._lock:
             try:
                 self._require_usable()
-                self._tell(Operation.SYSTEM_STOP, self._acts.as_detail())
+                if not self._brief:
+                    self._tell(Operation.SYSTEM_STOP, self._acts.as_detail())
             finally:
                 self._closing.set()
         self.settle()

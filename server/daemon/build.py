@@ -22,8 +22,6 @@ from server.daemon import logs, sockets
 from server.daemon.children import Link
 from server.daemon.keeper import Job, keep_until_told, record_the_rest
 from server.daemon.parts import (
-    CLI,
-    CLI_PATIENCE_S,
     CLOCK,
     SYSTEM,
     PassingTrail,
@@ -32,6 +30,7 @@ from server.daemon.parts import (
     leave_at_once,
     only_one,
     opened_accounts,
+    opened_cli_trail,
     opened_disk,
     opened_trail,
     recover,
@@ -154,7 +153,7 @@ def administration(settings: Settings, operator: str) -> Iterator[Administration
     """
     keys = require_initialised(settings)
     with (
-        opened_trail(settings, CLI, patience_s=CLI_PATIENCE_S) as trail,
+        opened_cli_trail(settings) as trail,
         opened_accounts(settings) as engine,
         opened_disk(settings) as disk,
     ):

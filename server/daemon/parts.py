@@ -29,8 +29,9 @@ from server.vfs.recovery import Recovery
 
 log = logging.getLogger(__name__)
 
-CLI: Final = "cli"
-CLI_PATIENCE_S: Final = 120
+_CLI: Final = "cli"
+_CLI_PATIENCE_S: Final = 120
+_CLI_SEGMENT_BYTES: Final = 1048576
 CLOCK: Final = SystemClock()
 SYSTEM: Final[Fields] = actor_fields(Actor(protocol=Protocol.SYSTEM))
 
@@ -57,9 +58,8 @@ def opened_trail(
     slot: str,
     *,
     on_failure: Callable[[], None] = lambda: None,
-    patience_s: float = 0,
 ) -> Iterator[Trail]:
-    """Take a stream over; see `Journal.open` for what it raises."""
+    """Take a process's stream over; see `Journal.open` for what it raises."""
     journal = Journal.open(
         Places(settings).journal,
         node=settings.node,
@@ -67,8 +67,34 @@ def opened_trail(
         clock=CLOCK,
         settings=settings.audit,
         on_failure=on_failure,
-        patience_s=patience_s,
     )
+    with _gated(journal, settings) as trail:
+        yield trail
+
+
+@contextmanager
+def opened_cli_trail(settings: Settings) -> Iterator[Trail]:
+    """Take the commands' stream over, waiting for another command to end.
+
+    Its starts and stops are not told, so each opening reads its last segment; that
+    is kept short.
+    """
+    segments = {"segment_bytes_max": _CLI_SEGMENT_BYTES}
+    journal = Journal.open(
+        Places(settings).journal,
+        node=settings.node,
+        slot=_CLI,
+        clock=CLOCK,
+        settings=settings.audit.model_copy(update=segments),
+        patience_s=_CLI_PATIENCE_S,
+        brief=True,
+    )
+    with _gated(journal, settings) as trail:
+        yield trail
+
+
+@contextmanager
+def _gated(journal: Journal, settings: Settings) -> Iterator[Trail]:
     gate = Gate(journal, clock=CLOCK, settings=settings.audit)
     try:
         yield Trail(journal, gate)
@@ -198,14 +224,14 @@ class PassingTrail:
         **facts: Unpack[Fields],
     ) -> None:
         """As `Gate.event`."""
-        with opened_trail(self._settings, CLI, patience_s=CLI_PATIENCE_S) as trail:
+        with opened_cli_trail(self._settings) as trail:
             trail.gate.event(who, operation, outcome, **facts)
 
     @contextmanager
     def act(self, who: Fields, operation: Operation, /) -> Iterator[Act]:
         """As `Gate.act`, for a block."""
         with (
-            opened_trail(self._settings, CLI, patience_s=CLI_PATIENCE_S) as trail,
+            opened_cli_trail(self._settings) as trail,
             trail.gate.act(who, operation) as act,
         ):
             yield act

@@ -1,5 +1,6 @@
 """The journal: chained, durable before it says so, taken over after any end."""
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from server.audit import segment
 from server.audit.journal import Journal
 from server.audit.recovery import JournalDamagedError
 from server.audit.stream import StreamBusyError
+from server.model.clock import SystemClock
 from server.model.errors import AuditUnavailableError
+from server.settings.schema import AuditSettings
 from tests.support.trail import acts, event, open_journal, read_stream
 from tests.support.waiting import until
 
@@ -290,3 +293,27 @@ def _crash(journal: Journal) -> None:
     journal._keeper.join()
     journal._close_files()
     os.close(journal._lock_fd)
+
+
+def test_a_brief_writer_tells_its_first_start_only(tmp_path: Path) -> None:
+    """Commands come and go; their starts and stops would bury what they did."""
+    for _ in range(3):
+        journal = Journal.open(
+            tmp_path,
+            node="node-1",
+            slot="cli",
+            clock=SystemClock(),
+            settings=AuditSettings(reserve_bytes=65536),
+            brief=True,
+        )
+        journal.append({"operation": "admin.line.add", "phase": "event"})
+        journal.close()
+
+    (segment_file,) = (tmp_path / "cli").glob("*.jsonl")
+    lines = segment_file.read_text(encoding="utf-8").splitlines()
+    told = [json.loads(line)["operation"] for line in lines]
+    assert told == [
+        "system.segment",
+        "system.start",
+        *["admin.line.add"] * 3,
+    ]
