@@ -1,8 +1,9 @@
 """The data folder by its descriptor: what the store and recovery stand on."""
 
+import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,19 @@ class Disk:
             raise PathRefusedError("This folder is fixed.", rule="root")
         with self.opened(path_of(at)[:-1], _FOLDER) as folder:
             yield folder, at.parts[-1]
+
+    @contextmanager
+    def claimed(self, at: Location) -> Iterator[tuple[int, str]]:
+        """As `parent`, with the folder to oneself (`flock`, other processes too).
+
+        Between looking at a name and renaming over it nobody else may put something
+        there: it would be replaced without going to the trash.
+        """
+        with self.parent(at) as (folder, name):
+            # Some network file systems lock no folders; the race is narrow there too.
+            with suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield folder, name
 
     @contextmanager
     def special(self, contract_id: str, name: str) -> Iterator[int]:

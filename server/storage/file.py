@@ -7,12 +7,10 @@ from typing import Final
 
 from server.model.errors import NotFoundError, StorageFullError
 from server.storage.errors import translated
-from server.storage.port import Attributes, Changes
+from server.storage.port import Attributes, Changes, kept_mode
 
 _ACT: Final = b"user.kagikura.act"
 _PERMISSIONS: Final = 0o777
-_OWNER_FILE: Final = 0o600
-_OWNER_FOLDER: Final = 0o700
 
 
 class LocalFile:
@@ -95,9 +93,6 @@ def attributes_of(status: os.stat_result) -> Attributes:
 def change_descriptor(fd: int, changes: Changes) -> None:
     """Set size, mode and times in this order (a new size moves the times).
 
-    Set-user-id, set-group-id and sticky bits are dropped, and the owner (the daemon)
-    keeps its own rights, or the file would be lost to us.
-
     Raises:
         OSError: As the kernel says.
     """
@@ -105,8 +100,8 @@ def change_descriptor(fd: int, changes: Changes) -> None:
     if changes.size is not None:
         os.ftruncate(fd, changes.size)
     if changes.mode is not None:
-        own = _OWNER_FOLDER if stat.S_ISDIR(status.st_mode) else _OWNER_FILE
-        os.fchmod(fd, changes.mode & _PERMISSIONS | own)
+        is_folder = stat.S_ISDIR(status.st_mode)
+        os.fchmod(fd, kept_mode(changes.mode, is_folder=is_folder))
     if changes.atime_ns is not None or changes.mtime_ns is not None:
         atime = status.st_atime_ns if changes.atime_ns is None else changes.atime_ns
         mtime = status.st_mtime_ns if changes.mtime_ns is None else changes.mtime_ns

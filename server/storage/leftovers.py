@@ -1,8 +1,9 @@
 """What acts left in stage and trash: asked by recovery and by the keeper's cleaning."""
 
 import os
+import stat
 
-from server.model.errors import NotFoundError
+from server.model.errors import LinkRefusedError, NotFolderError, NotFoundError
 from server.storage.disk import NEVER_HANG, QUARANTINE, STAGE, TRASH, Disk, path_of
 from server.storage.errors import translated
 from server.storage.file import act_of
@@ -25,13 +26,20 @@ class LocalLeftovers:
         """Whether the act moved something to the trash."""
         return self._is_there((contract_id, TRASH, act))
 
+    def second_name(self, contract_id: str, act: str) -> bool:
+        """Whether what the act put in the trash is a file that stands elsewhere too."""
+        path = (contract_id, TRASH, act)
+        with translated(), self._disk.opened(path, os.O_PATH) as fd:
+            status = os.fstat(fd)
+            return stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+
     def published_by(self, at: Location, act: str) -> bool:
         """Whether what is there now was moved into place by this act."""
         try:
             flags = os.O_RDONLY | NEVER_HANG
             with translated(), self._disk.opened(path_of(at), flags) as fd:
                 return act_of(fd) == act
-        except NotFoundError:
+        except (NotFoundError, NotFolderError, LinkRefusedError):
             return False
 
     def discard(self, contract_id: str, act: str) -> None:

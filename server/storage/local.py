@@ -14,6 +14,7 @@ name, and the old one is never lost.
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from server.storage.disk import (
     FILE_MODE,
@@ -79,7 +80,7 @@ class LocalStorage:
 
     def create(self, at: Location) -> LocalFile:
         """Make a new, empty file; `ExistsError` when something is there."""
-        with translated(), self._disk.parent(at) as (folder, name):
+        with translated(), self._disk.claimed(at) as (folder, name):
             fd = self._disk.confined.open(folder, (name,), _NEW, FILE_MODE)
             file = LocalFile(fd)
             self._disk.flush(folder)
@@ -129,7 +130,7 @@ class LocalStorage:
         with (
             translated(),
             self._disk.special(at.root.contract_id, TRASH) as trash,
-            self._disk.parent(at) as (folder, name),
+            self._disk.claimed(at) as (folder, name),
         ):
             self._disk.confined.rename_new(folder, name, trash, act)
             self._disk.flush(trash)
@@ -195,35 +196,49 @@ class LocalStorage:
         self, act: str, source: tuple[int, str], to: Location, *, replace: bool
     ) -> None:
         folder, name = source
-        with self._disk.parent(to) as (to_folder, to_name):
+        confined = self._disk.confined
+        with (
+            self._disk.special(to.root.contract_id, TRASH) as trash,
+            self._disk.claimed(to) as (to_folder, to_name),
+        ):
             if not replace or not _is_there(to_folder, to_name):
-                self._disk.confined.rename_new(folder, name, to_folder, to_name)
-            elif _is_folder(folder, name) or _is_folder(to_folder, to_name):
-                self._move_aside(act, to)
-                self._disk.confined.rename_new(folder, name, to_folder, to_name)
-            else:
-                self._keep_old(act, to)
+                confined.rename_new(folder, name, to_folder, to_name)
+                return
+            target = (to_folder, to_name)
+            if _is_folder(folder, name) or _is_folder(*target):
+                with self._moved_aside(act, target, trash):
+                    confined.rename_new(folder, name, *target)
+                return
+            with self._kept_old(act, target, trash):
                 os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
 
-    def _keep_old(self, act: str, at: Location) -> None:
-        with (
-            self._disk.special(at.root.contract_id, TRASH) as trash,
-            self._disk.parent(at) as (folder, name),
-        ):
-            os.link(
-                name, act, src_dir_fd=folder, dst_dir_fd=trash, follow_symlinks=False
-            )
+    @contextmanager
+    def _kept_old(self, act: str, at: tuple[int, str], trash: int) -> Iterator[None]:
+        """A second name in the trash, given up when the block replaces nothing."""
+        folder, name = at
+        os.link(name, act, src_dir_fd=folder, dst_dir_fd=trash, follow_symlinks=False)
+        try:
             self._disk.flush(trash)
+            yield
+        except OSError:
+            os.unlink(act, dir_fd=trash)
+            raise
 
-    def _move_aside(self, act: str, at: Location) -> None:
-        # A folder has one name only, so it cannot be kept by a second one. A crash
-        # before the next rename is mended by recovery, which puts it back.
-        with (
-            self._disk.special(at.root.contract_id, TRASH) as trash,
-            self._disk.parent(at) as (folder, name),
-        ):
-            self._disk.confined.rename_new(folder, name, trash, act)
+    @contextmanager
+    def _moved_aside(self, act: str, at: tuple[int, str], trash: int) -> Iterator[None]:
+        """In the trash, or back in its place when the block puts nothing there.
+
+        A folder has one name only, so it cannot be kept by a second one. A crash
+        within the block is mended by recovery, which puts it back.
+        """
+        folder, name = at
+        self._disk.confined.rename_new(folder, name, trash, act)
+        try:
             self._disk.flush(trash)
+            yield
+        except OSError:
+            self._disk.confined.rename_new(trash, act, folder, name)
+            raise
 
 
 def _is_there(folder: int, name: str) -> bool:

@@ -80,6 +80,16 @@ class Space:
     name_bytes_max: int
 
 
+def kept_mode(mode: int, *, is_folder: bool) -> int:
+    """The permission bits that a file or folder gets when `mode` is asked for.
+
+    Set-user-id, set-group-id and sticky bits are dropped, and the owner (the daemon)
+    keeps its own rights, or the file would be lost to us.
+    """
+    own = 0o700 if is_folder else 0o600
+    return mode & 0o777 | own
+
+
 class StoredFile(Protocol):
     """An open file. Offsets and lengths in bytes; every method raises `ServerError`."""
 
@@ -187,6 +197,10 @@ class Leftovers(Protocol):
 
     def trashed(self, contract_id: str, act: str) -> bool:
         """Whether the act moved something to the trash."""
+        ...
+
+    def second_name(self, contract_id: str, act: str) -> bool:
+        """Whether what the act put in the trash is a file that stands elsewhere too."""
         ...
 
     def published_by(self, at: Location, act: str) -> bool:

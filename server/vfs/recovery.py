@@ -4,7 +4,8 @@
     write in place          aborted; the partial file stays, for `reput`
     staged write, deposit,  staged file still there: aborted (a deposit goes to
     copy                    quarantine); the act's mark at the path: done; else aborted
-    rename                  done when the target is the inode that was to be moved
+    rename                  done when the target is the inode that was to be moved;
+                            unknown when it is neither there nor where it was
     delete                  done when the act's entry is in the trash
     mkdir, rmdir, setattr   done when the disk is as asked
 
@@ -12,14 +13,27 @@ It runs before a port opens, on the restarted process's own stream only.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
 from server.audit.gate import Gate
 from server.audit.recovery import OpenAct
-from server.model.errors import ServerError
+from server.model.errors import (
+    LinkRefusedError,
+    NotFolderError,
+    NotFoundError,
+    StateError,
+)
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
-from server.storage.port import Attributes, Leftovers, Location, Root, Storage
+from server.storage.port import (
+    Attributes,
+    Leftovers,
+    Location,
+    Root,
+    Storage,
+    kept_mode,
+)
 
 Ending = tuple[Outcome, Fields]
 """How an act ended, and what more its outcome tells."""
@@ -99,13 +113,16 @@ class Recovery:
         asked = _detail(act).get("changes")
         if found is None or not isinstance(asked, dict):
             return Outcome.ABORTED, {}
-        as_asked = all(getattr(found, name) == value for name, value in asked.items())
-        return _done_if(as_asked)
+        applied = [name for name in asked if _is_as_asked(found, name, asked[name])]
+        if len(applied) == len(asked):
+            return Outcome.DONE, {}
+        return Outcome.ABORTED, {"detail": {"applied": cast("Json", applied)}}
 
     def _in_place(self, act: OpenAct, at: Location) -> Ending:
         # A truncating open stages an empty file for the moment of its publishing.
-        self._leftovers.discard(at.root.contract_id, act.id)
-        self._forget_second_name(act, at)
+        if self._leftovers.staged(at.root.contract_id, act.id):
+            self._forget_second_name(act, at)
+            self._leftovers.discard(at.root.contract_id, act.id)
         facts = _moved(act)
         found = self._found(at)
         if found is not None:
@@ -115,48 +132,54 @@ class Recovery:
     def _staged(self, act: OpenAct, at: Location, *, quarantine: bool) -> Ending:
         contract = at.root.contract_id
         if self._leftovers.staged(contract, act.id):
+            # While the staged file stands, the next recovery can begin anew.
+            self._forget_second_name(act, at)
             if quarantine:
                 self._leftovers.quarantine(contract, act.id)
             else:
                 self._leftovers.discard(contract, act.id)
-            self._forget_second_name(act, at)
             return Outcome.ABORTED, {"detail": {"quarantined": quarantine}}
         if not self._leftovers.published_by(at, act.id):
             return Outcome.ABORTED, {}
         found = self._found(at)
         return Outcome.DONE, {"size": found.size} if found is not None else {}
 
-    def _renamed(self, act: OpenAct, _: Location) -> Ending:
+    def _renamed(self, act: OpenAct, at: Location) -> Ending:
         target = _location(act, "target", "target_root")
-        found = self._found(target)
-        if found is not None and f"{found.inode:x}" == _detail(act).get("inode"):
+        moved = _detail(act).get("inode")
+        if self._inode(target) == moved:
             return Outcome.DONE, {}
+        if self._inode(at) != moved:
+            return Outcome.UNKNOWN, {}  # others have moved it since
         self._forget_second_name(act, target)
         return Outcome.ABORTED, {}
 
     def _forget_second_name(self, act: OpenAct, at: Location) -> None:
         """Undo the first half of a replacement that never came to its second.
 
-        A file that was to be replaced still stands and has a second name in the
-        trash; a folder was moved there and comes back.
+        Only while what was to take its place is where it was: afterwards the trash
+        holds the one copy of the old content. A file that was to be replaced still
+        stands and has a second name in the trash; a folder, or a file that a folder
+        was to replace, was moved there and comes back.
         """
         contract = at.root.contract_id
         if not self._leftovers.trashed(contract, act.id):
             return
-        if self._leftovers.published_by(at, act.id):
-            return  # it was replaced: the trash holds the old one
-        if self._found(at) is None:
-            self._leftovers.put_back(contract, act.id, at)
-        else:
+        if self._leftovers.second_name(contract, act.id):
             self._leftovers.purge(contract, act.id)
+        elif self._found(at) is None:
+            with suppress(StateError):  # the folder around it has gone: it stays there
+                self._leftovers.put_back(contract, act.id, at)
+
+    def _inode(self, at: Location) -> str:
+        found = self._found(at)
+        return "" if found is None else f"{found.inode:x}"
 
     def _found(self, at: Location) -> Attributes | None:
         try:
             return self._storage.attributes(at)
-        except ServerError as error:
-            if error.reason in {"not_found", "not_folder"}:
-                return None
-            raise
+        except (NotFoundError, NotFolderError, LinkRefusedError):
+            return None
 
 
 def _location(act: OpenAct, path: str, root: str) -> Location:
@@ -177,6 +200,12 @@ def _moved(act: OpenAct) -> Fields:
         facts["bytes"] = act.progress.get("bytes", 0)
         facts["ranges"] = act.progress.get("ranges", [])
     return facts
+
+
+def _is_as_asked(found: Attributes, name: str, value: Json) -> bool:
+    if name == "mode" and isinstance(value, int):
+        value = kept_mode(value, is_folder=found.is_folder)
+    return bool(getattr(found, name) == value)
 
 
 def _done_if(done: bool) -> Ending:  # noqa: FBT001 - the one thing it asks

@@ -28,6 +28,7 @@ from server.storage.leftovers import LocalLeftovers
 from server.storage.local import LocalStorage
 from server.storage.port import Storage
 from server.vfs.filesystem import FileSystem
+from server.vfs.recovery import Recovery
 from server.vfs.view import View
 
 Record = dict[str, Any]
@@ -151,3 +152,11 @@ def open_house(
         gate.close()
         journal.close()
         disk.close()
+
+
+def recover(house: House) -> int:
+    """Close what the process before left open, by the disk; how many that were."""
+    recovery = Recovery(
+        gate=house.gate, storage=house.storage, leftovers=house.leftovers
+    )
+    return recovery.close_acts(house.journal.open_acts)
