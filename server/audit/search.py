@@ -5,10 +5,9 @@ the recorder inserted, so that they see every row exactly once.
 """
 
 import json
-import re
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, Self, Unpack, cast
@@ -17,22 +16,19 @@ import sqlalchemy as sa
 
 from server.audit import export, hashchain, segment
 from server.audit.act import Act
-from server.audit.dbfile import DatabaseFile
 from server.audit.hashchain import ChainError
+from server.audit.index import Index, fetch, place
+from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
 from server.audit.query import LIMIT_MAX, Condition, Query
 from server.audit.tables import RECORDS, STREAMS
-from server.db.engine import Connection, DatabaseError, Role, open_engine, reading
-from server.model.errors import NotFoundError, UnavailableError
+from server.db.engine import Connection
+from server.model.errors import UnavailableError
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
-
-Row = dict[str, Json]
-"""A record's fields and its `row` number."""
 
 _PAGE: Final = 1000
 _POLL_S: Final = 0.2
 _ALL: Final = Query()
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +83,7 @@ class Reader:
             gate: Where the reading is recorded.
             who: Who reads.
         """
-        self._engine = open_engine(url, Role.AUDIT_READER)
-        self._file = DatabaseFile(url)
-        self._opened = self._file.look()
+        self._index = Index(url)
         self._journal = journal
         self._node = node
         self._gate = gate
@@ -105,15 +99,15 @@ class Reader:
         """
         limit = min(max(query.limit, 1), LIMIT_MAX)
         order = RECORDS.c.time_us.desc(), RECORDS.c.row.desc()
-        with self._reading() as connection:
+        with self._index.reading() as connection:
             conditions = query.conditions()
             if query.before:
-                row, time_us = _place(connection, query.before)
+                row, time_us = place(connection, query.before)
                 conditions.append(
                     sa.tuple_(RECORDS.c.time_us, RECORDS.c.row)
                     < sa.tuple_(time_us, row)
                 )
-            found = _fetch(connection, conditions, order, limit)
+            found = fetch(connection, conditions, order, limit)
         detail: dict[str, Json] = {"query": query.as_detail(), "count": len(found)}
         self._gate.event(self._who, Operation.AUDIT_SEARCH, Outcome.DONE, detail=detail)
         return found
@@ -147,9 +141,9 @@ class Reader:
         self._gate.event(self._who, Operation.AUDIT_TAIL, Outcome.DONE, detail=detail)
         conditions = filters.conditions()
         cursor = self._start(after, conditions, last)
-        opened = self._opened
+        opened = self._index.look()
         while not stop.is_set():
-            if self._file.look() != opened:
+            if self._index.look() != opened:
                 raise UnavailableError(
                     "The audit index was replaced; go on with the last id."
                 )
@@ -192,7 +186,7 @@ class Reader:
         Raises:
             UnavailableError: The DB cannot be read.
         """
-        with self._reading() as connection:
+        with self._index.reading() as connection:
             known = {
                 row.stream: row.seq for row in connection.execute(sa.select(STREAMS))
             }
@@ -213,7 +207,7 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the DB."""
-        self._engine.dispose()
+        self._index.close()
 
     def __enter__(self) -> Self:
         """Use it in a block."""
@@ -223,24 +217,10 @@ class Reader:
         """Let go of the DB."""
         self.close()
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        seen = self._file.look()
-        if seen != self._opened:
-            self._engine.dispose()
-            self._opened = seen
-        try:
-            with reading(self._engine) as connection:
-                yield connection
-        except DatabaseError as error:
-            raise UnavailableError(
-                "The audit index cannot be read now; the trail itself goes on."
-            ) from error
-
     def _start(self, after: str | None, conditions: list[Condition], last: int) -> int:
-        with self._reading() as connection:
+        with self._index.reading() as connection:
             if after:
-                return _place(connection, after)[0]
+                return place(connection, after)[0]
             newest = (
                 sa
                 .select(RECORDS.c.row)
@@ -258,20 +238,20 @@ class Reader:
         self, cursor: int, conditions: list[Condition], until: int | None = None
     ) -> tuple[list[Row], int, bool]:
         """One page behind `cursor`: rows, the new cursor, whether that was all."""
-        with self._reading() as connection:
+        with self._index.reading() as connection:
             top = connection.execute(sa.select(sa.func.max(RECORDS.c.row))).scalar()
             end = min(top or 0, until) if until is not None else top or 0
             if end <= cursor:
                 return [], cursor, True
             between = [RECORDS.c.row > cursor, RECORDS.c.row <= end, *conditions]
-            rows = _fetch(connection, between, (RECORDS.c.row.asc(),), _PAGE)
+            rows = fetch(connection, between, (RECORDS.c.row.asc(),), _PAGE)
         if len(rows) == _PAGE:
             return rows, cast("int", rows[-1]["row"]), False
         return rows, end, True
 
     def _all(self, conditions: list[Condition]) -> Iterator[Row]:
         """Every row there is now, page by page."""
-        with self._reading() as connection:
+        with self._index.reading() as connection:
             newest = sa.select(sa.func.max(RECORDS.c.row))
             until = connection.execute(newest).scalar() or 0
         cursor, ended = 0, False
@@ -285,39 +265,6 @@ class Reader:
             return hashchain.parse(line).seq
         except ChainError:
             return 0
-
-
-def _fetch(
-    connection: Connection,
-    conditions: list[Condition],
-    order: tuple[sa.ColumnElement[int], ...],
-    limit: int,
-) -> list[Row]:
-    statement = (
-        sa
-        .select(RECORDS.c.row, RECORDS.c.record)
-        .where(*conditions)
-        .order_by(*order)
-        .limit(limit)
-    )
-    return [
-        {"row": row, **json.loads(record)}
-        for row, record in connection.execute(statement)
-    ]
-
-
-def _place(connection: Connection, record_id: str) -> tuple[int, int]:
-    """Row number and time of the record with this `id`."""
-    stream, _, seq = record_id.rpartition(":")
-    found = None
-    if stream and _NUMBER.fullmatch(seq):
-        statement = sa.select(RECORDS.c.row, RECORDS.c.time_us).where(
-            RECORDS.c.stream == stream, RECORDS.c.seq == int(seq)
-        )
-        found = connection.execute(statement).one_or_none()
-    if found is None:
-        raise NotFoundError(f"The index holds no record {record_id}.")
-    return found.row, found.time_us
 
 
 def _time_of(connection: Connection, stream: str, seq: int) -> str:

@@ -1,0 +1,107 @@
+"""The audit DB as its readers see it: opened read-only, found again when replaced."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import sqlalchemy as sa
+
+from server.audit.dbfile import DatabaseFile, Identity
+from server.audit.query import Condition
+from server.audit.tables import RECORDS
+from server.db.engine import Connection, DatabaseError, Role, open_engine, reading
+from server.model.errors import NotFoundError, UnavailableError
+from server.model.event import Json
+
+Row = dict[str, Json]
+"""A record's fields and its `row` number."""
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+class Index:
+    """A read-only connection to the audit DB, made anew when its file was replaced."""
+
+    def __init__(self, url: str) -> None:
+        """Read the DB at `url`; nothing is opened yet."""
+        self.url = url
+        self._engine = open_engine(url, Role.AUDIT_READER)
+        self._file = DatabaseFile(url)
+        self._opened = self._file.look()
+
+    def look(self) -> Identity | None:
+        """Which file the DB is now; None for a server's."""
+        return self._file.look()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of the DB.
+
+        Raises:
+            UnavailableError: It cannot be read.
+        """
+        seen = self._file.look()
+        if seen != self._opened:
+            self._engine.dispose()
+            self._opened = seen
+        try:
+            with reading(self._engine) as connection:
+                yield connection
+        except DatabaseError as error:
+            raise UnavailableError(
+                "The audit index cannot be read now; the trail itself goes on."
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the DB."""
+        self._engine.dispose()
+
+
+def fetch(
+    connection: Connection,
+    conditions: list[Condition],
+    order: tuple[sa.ColumnElement[int], ...],
+    limit: int,
+) -> list[Row]:
+    """Records that meet all conditions, whole, in this order."""
+    statement = (
+        sa
+        .select(RECORDS.c.row, RECORDS.c.record)
+        .where(*conditions)
+        .order_by(*order)
+        .limit(limit)
+    )
+    return [
+        {"row": row, **json.loads(record)}
+        for row, record in connection.execute(statement)
+    ]
+
+
+def split_id(record_id: str) -> tuple[str, int]:
+    """Stream and number of a record.
+
+    Raises:
+        NotFoundError: That is no record's `id`.
+    """
+    stream, _, seq = record_id.rpartition(":")
+    if not stream or not _NUMBER.fullmatch(seq):
+        raise NotFoundError(f"The index holds no record {record_id}.")
+    return stream, int(seq)
+
+
+def place(connection: Connection, record_id: str) -> tuple[int, int]:
+    """Row number and time of the record with this `id`.
+
+    Raises:
+        NotFoundError: It is not there.
+    """
+    stream, seq = split_id(record_id)
+    statement = sa.select(RECORDS.c.row, RECORDS.c.time_us).where(
+        RECORDS.c.stream == stream, RECORDS.c.seq == seq
+    )
+    found = connection.execute(statement).one_or_none()
+    if found is None:
+        raise NotFoundError(f"The index holds no record {record_id}.")
+    return found.row, found.time_us
