@@ -166,10 +166,17 @@ class Daemon:
         """Until the audit DB holds what the journal holds now."""
         ids = {record["id"] for record in self.records()}
         until(
-            lambda: ids <= {row["id"] for row in self.rows()},
+            lambda: ids <= self._indexed(),
             what="the DB holds every record",
             deadline_s=deadline_s,
         )
+
+    def _indexed(self) -> set[str]:
+        """The ids of the rows; none while the DB is built anew."""
+        try:
+            return {row["id"] for row in self.rows()}
+        except sqlite3.Error:
+            return set()
 
     def _slot(self, pid: int) -> str:
         """Whose stream the process writes: it holds that stream's lock file."""
