@@ -85,9 +85,12 @@ LINE: Final = Table(
     Column("name", Text, nullable=False),
     Column("networks", Text, nullable=False),
     Column("ports", Text, nullable=False),
+    Column("map_e", Text, nullable=False, server_default=""),
+    Column("valid_from_us", BigInteger, nullable=True),
     Column("valid_until_us", BigInteger, nullable=True),
     Column("state", Text, nullable=False),
     Column("crypto", Text, nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
     *_life(),
 )
 _named_once(LINE, "contract_id", "name")
@@ -221,6 +224,17 @@ WORKER: Final = Table(
     Column("pid", Integer, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("heartbeat_us", BigInteger, nullable=False),
+)
+
+BAN: Final = Table(
+    "ban",
+    METADATA,
+    Column("line_id", String(_ID_LENGTH), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("since_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("level", Integer, nullable=False),
 )
 
 APPLIED_ACT: Final = Table(
