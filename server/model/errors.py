@@ -15,6 +15,7 @@
     |  |- NotFolderError
     |  |- IsFolderError
     |  |- LockedError
+    |  |- ConditionFailedError     it is not as the client expects it
     |  |- HandleError              closed, or opened for something else
     |  `- IncompleteUploadError    fewer bytes than announced
     `- UnavailableError        later: we fail closed
@@ -160,6 +161,12 @@ class LockedError(StateError):
 
     reason = "locked"
     outcome = Outcome.REFUSED
+
+
+class ConditionFailedError(StateError):
+    """What is there is not what the client made its request for."""
+
+    reason = "condition_failed"
 
 
 class HandleError(StateError):

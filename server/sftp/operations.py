@@ -29,6 +29,8 @@ from paramiko.sftp import (
 
 from server.model import path as model_path
 from server.model.clock import Clock
+from server.model.errors import LimitError, LinkRefusedError
+from server.model.operation import Operation
 from server.settings.schema import SftpSettings
 from server.sftp import wire
 from server.sftp.attributes import (
@@ -92,8 +94,9 @@ def open_file(context: Context, packet: Reader) -> Reply:
     packet.end()
     if pflags & ~_PFLAGS:
         return CMD_STATUS, (status_body(SFTP_OP_UNSUPPORTED, "Unknown open flags."),)
-    context.handles.require_room()
-    if pflags & ~SFTP_FLAG_READ:
+    writes = pflags & ~SFTP_FLAG_READ
+    _require_room(context, Operation.WRITE if writes else Operation.READ, raw)
+    if writes:
         # Of the attributes only the mode: a size here would cut or stretch the file.
         file = context.view.open_write(
             raw, _disposition(pflags), Changes(mode=wanted.mode)
@@ -172,7 +175,7 @@ def opendir(context: Context, packet: Reader) -> Reply:
     """SSH_FXP_OPENDIR (6.7)."""
     raw = context.path(packet)
     packet.end()
-    context.handles.require_room()
+    _require_room(context, Operation.LIST, raw)
     listing = Listing(raw, context.view.list(raw))
     return CMD_HANDLE, (wire.string(context.handles.add(listing)),)
 
@@ -222,7 +225,11 @@ def rename(context: Context, packet: Reader) -> Reply:
 
 
 def posix_rename(context: Context, packet: Reader) -> Reply:
-    """posix-rename@openssh.com: replaces what is there."""
+    """posix-rename@openssh.com: replaces a file that is there.
+
+    As rename(2), it does not put a file in the place of a folder with all its files;
+    an empty folder has to be removed first, too.
+    """
     return _rename(context, packet, overwrite=True)
 
 
@@ -240,7 +247,7 @@ def readlink(context: Context, packet: Reader) -> Reply:
     """SSH_FXP_READLINK (6.10): there is none to read."""
     raw = context.path(packet)
     packet.end()
-    context.view.refuse_link(raw, "")
+    context.view.refuse(Operation.SYMLINK, raw, LinkRefusedError())
 
 
 def symlink(context: Context, packet: Reader) -> Reply:
@@ -251,7 +258,14 @@ def symlink(context: Context, packet: Reader) -> Reply:
     target = packet.text()
     raw = context.path(packet)
     packet.end()
-    context.view.refuse_link(raw, target)
+    # One that is over-long, or no UTF-8, is shown as well as it can be.
+    shown = target.encode(errors="backslashreplace").decode()
+    context.view.refuse(
+        Operation.SYMLINK,
+        raw,
+        LinkRefusedError(),
+        detail={"points_to": shown[: model_path.PATH_BYTES_MAX]},
+    )
 
 
 def statvfs(context: Context, packet: Reader) -> Reply:
@@ -289,6 +303,14 @@ def limits(context: Context, packet: Reader) -> Reply:
     return CMD_EXTENDED_REPLY, (b"".join(map(wire.u64, bounds)),)
 
 
+def _require_room(context: Context, operation: Operation, raw: str) -> None:
+    """Return when one more handle may be opened; the refusal is on record."""
+    try:
+        context.handles.require_room()
+    except LimitError as error:
+        context.view.refuse(operation, raw, error)
+
+
 def _disposition(pflags: int) -> Disposition:
     return Disposition(
         read=bool(pflags & SFTP_FLAG_READ),
@@ -310,7 +332,7 @@ def _rename(context: Context, packet: Reader, *, overwrite: bool) -> Reply:
     raw = context.path(packet)
     target_raw = context.path(packet)
     packet.end()
-    context.view.rename(raw, target_raw, overwrite=overwrite)
+    context.view.rename(raw, target_raw, overwrite=overwrite, folders=False)
     return DONE
 
 

@@ -34,6 +34,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.NotFolderError: SFTP_NO_SUCH_FILE,
     errors.IsFolderError: SFTP_FAILURE,
     errors.LockedError: SFTP_FAILURE,
+    errors.ConditionFailedError: SFTP_FAILURE,
     errors.HandleError: SFTP_FAILURE,
     errors.IncompleteUploadError: SFTP_FAILURE,
     errors.UnavailableError: SFTP_FAILURE,

@@ -131,8 +131,15 @@ def entries(fd: int) -> Iterator[tuple[str, Attributes]]:
     Links and special files are left out, and names that are no UTF-8: nothing of
     ours made them.
     """
+    found = _entries(fd)
+    next(found)  # a generator that was never begun would never close the descriptor
+    return found
+
+
+def _entries(fd: int) -> Iterator[tuple[str, Attributes]]:
     try:
         with translated(), os.scandir(fd) as found:
+            yield "", attributes_of(os.fstat(fd))  # nobody gets this one
             for entry in found:
                 if not entry.is_file(follow_symlinks=False) and not entry.is_dir(
                     follow_symlinks=False

@@ -47,8 +47,9 @@ class Ground:
     gate: Gate
     storage: Storage
     rules: Rules
-    deposited: set[VirtualPath] = field(default_factory=set)
-    """What this session itself put here; a depositor may still rename it."""
+    deposited: set[int] = field(default_factory=set)
+    """Inodes of the files that this session itself made: a depositor may still change
+    and rename those. A path would not do: another file may come to lie there."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Guards the view's set of open files. Taken after a file's own lock."""
 
@@ -64,9 +65,11 @@ class Ground:
         )
 
     @contextmanager
-    def looking(self, operation: Operation, raw: str) -> Iterator[Act]:
+    def looking(
+        self, operation: Operation, raw: str, target_raw: str = ""
+    ) -> Iterator[Act]:
         """An act that leaves a record only when it is refused or fails."""
-        with self.act(operation, raw) as act:
+        with self.act(operation, raw, target_raw) as act:
             yield act
             act.keep()
 
@@ -160,7 +163,24 @@ class Ground:
             raise IsFolderError("That is a folder.")
         if disposition.create and disposition.exclusive:
             raise ExistsError("There is a file of that name already.")
-        self.require_change(place)
+        self.require_change(place, found)
+        return found
+
+    def found_to_take(self, place: Place, target: Place) -> Attributes:
+        """What a rename takes away.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            RightsRefusedError: It may not be taken away, or it could be read at
+                `target` and cannot be read here.
+        """
+        found = self.found(place)
+        if found is None or found.inode not in self.deposited:
+            place.require(Right.DELETE)
+            if Right.READ in target.rights:
+                place.require(Right.READ)
+        if found is None:
+            raise NotFoundError(NOTHING_THERE)
         return found
 
     def found_at_target(
@@ -184,22 +204,24 @@ class Ground:
             return None
         if not overwrite:
             raise ExistsError("There is a file or folder of that name already.")
-        self.require_change(target)
+        self.require_change(target, found)
         if found.is_folder:
             target.require(Right.DELETE)
         return found
 
-    def may_change(self, place: Place) -> bool:
+    def may_change(self, place: Place, found: Attributes | None) -> bool:
         """Who cannot read a file cannot change it, unless this session made it."""
-        return Right.READ in place.rights or place.path in self.deposited
+        return Right.READ in place.rights or (
+            found is not None and found.inode in self.deposited
+        )
 
-    def require_change(self, place: Place) -> None:
+    def require_change(self, place: Place, found: Attributes) -> None:
         """Return when what is there may be changed or replaced.
 
         Raises:
             RightsRefusedError: Only new files may be added here.
         """
-        if not self.may_change(place):
+        if not self.may_change(place, found):
             raise RightsRefusedError(
                 "You may add files here, but not change what is there.",
                 rule="deposit_only",

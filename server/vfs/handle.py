@@ -68,6 +68,7 @@ class OpenFile:
         self._writes = Extents()
         self._hash = hashlib.sha256() if opening.hashed else None
         self._hashed_bytes = 0
+        self._changed: dict[str, Json] = {}
         self._told_bytes = 0
         self._told_ns = clock.mono_ns()
 
@@ -133,7 +134,8 @@ class OpenFile:
                 _require_offset(changes.size, 0)
                 self._hash = None
             self._at.file.change(changes)
-            self._at.act.note(detail={"changes": changes_detail(changes)})
+            self._changed |= changes_detail(changes)
+            self._at.act.note(detail={"changes": {**self._changed}})
 
     def close(self) -> None:
         """End cleanly: content on the disk, in place, outcome on record.
@@ -147,7 +149,7 @@ class OpenFile:
             self._open = False
             try:
                 self._commit()
-            except ServerError as error:
+            except BaseException as error:
                 self._drop(error)
                 raise
             finally:
@@ -191,7 +193,7 @@ class OpenFile:
         at.act.note(**facts)
         at.act.close(Outcome.DONE, wait=at.writable)
 
-    def _drop(self, error: ServerError | None, reason: str = "") -> None:
+    def _drop(self, error: BaseException | None, reason: str = "") -> None:
         at = self._at
         facts = self._facts(whole=False)
         try:

@@ -1,5 +1,6 @@
 """How files are opened, staged and published for one view."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace as with_fields
@@ -7,11 +8,13 @@ from dataclasses import replace as with_fields
 from server.audit.gate import Act
 from server.model.errors import ServerError
 from server.model.operation import Operation, Right
-from server.storage.port import Attributes, Changes, StoredFile
+from server.storage.port import Attributes, Changes, Location, StoredFile
 from server.vfs.entry import Disposition
 from server.vfs.ground import Ground
 from server.vfs.handle import OpenFile, Opening
 from server.vfs.tree import Place
+
+log = logging.getLogger(__name__)
 
 
 class Openings:
@@ -97,7 +100,7 @@ class Openings:
             self._ended = True
             files = list(self._files)
         for file in files:
-            file.abort("connection_lost")
+            _abort(file)
 
     def _begin(
         self,
@@ -122,14 +125,13 @@ class Openings:
         file: StoredFile
         if staged:
             file = ground.storage.stage(contract, act.id)
-            publish = self._publisher(act, place)
+            publish = self._publisher(act, place, file)
             discard = self._discarder(act, place)
         elif found is None:
             file = ground.storage.create(at)
-            ground.deposited.add(place.path)
+            ground.deposited.add(file.attributes().inode)
         elif fresh:
-            file = ground.storage.stage(contract, act.id)
-            ground.storage.publish(act.id, at, replace=True)
+            file = self._emptied(act, at)
         else:
             file = ground.storage.open(at, write=True)
         return Opening(
@@ -146,13 +148,29 @@ class Openings:
             discard=discard,
         )
 
-    def _publisher(self, act: Act, place: Place) -> Callable[[], None]:
+    def _emptied(self, act: Act, at: Location) -> StoredFile:
+        """An empty file in the place of what is there, which goes to the trash."""
+        storage, contract = self._ground.storage, at.root.contract_id
+        file = storage.stage(contract, act.id)
+        try:
+            storage.publish(act.id, at, replace=True)
+        except BaseException:
+            with suppress(ServerError):
+                file.close()
+                storage.unstage(contract, act.id, quarantine=False)
+            raise
+        return file
+
+    def _publisher(
+        self, act: Act, place: Place, file: StoredFile
+    ) -> Callable[[], None]:
         ground = self._ground
 
         def publish() -> None:
-            replace = ground.may_change(place)
+            inode = file.attributes().inode
+            replace = ground.may_change(place, ground.found(place))
             ground.storage.publish(act.id, place.stored(), replace=replace)
-            ground.deposited.add(place.path)
+            ground.deposited.add(inode)
 
         return publish
 
@@ -189,3 +207,11 @@ class Openings:
                 with suppress(ServerError):
                     opening.discard()
             raise
+
+
+def _abort(file: OpenFile) -> None:
+    """One file's failure must not keep the others open."""
+    try:
+        file.abort("connection_lost")
+    except Exception:
+        log.exception("aborted file not on record")

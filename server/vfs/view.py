@@ -13,17 +13,17 @@ from server.audit.gate import Act
 from server.model.errors import (
     ExistsError,
     IsFolderError,
-    LinkRefusedError,
     NotEmptyError,
     NotFolderError,
     NotFoundError,
     ServerError,
 )
-from server.model.event import Fields, Json
+from server.model.event import Json
 from server.model.operation import Operation, Right
 from server.model.path import VirtualPath
 from server.model.session import Session
-from server.storage.port import Attributes, Changes, Location, Space
+from server.storage.port import Attributes, Changes, Space
+from server.vfs.children import entries_of, tell_children, tell_replaced
 from server.vfs.entry import Disposition, Entry, entry_of
 from server.vfs.ground import (
     NOTHING_THERE,
@@ -67,11 +67,31 @@ class View:
             found = self._ground.found(place)
         return None if found is None else entry_of(place.path, found)
 
+    def lookup_both(
+        self, raw: str, target_raw: str, operation: Operation
+    ) -> tuple[Entry, Entry | None]:
+        """What is at both ends of a rename or copy that follows; see `lookup`.
+
+        Raises:
+            NotFoundError: There is nothing to rename or copy; recorded.
+        """
+        ground = self._ground
+        with ground.looking(operation, raw, target_raw) as act:
+            place = ground.enter(act, raw)
+            require_visible(place)
+            target = ground.enter_target(act, target_raw)
+            require_visible(target)
+            found, replaced = ground.must_find(place), ground.found(target)
+        there = None if replaced is None else entry_of(target.path, replaced)
+        return entry_of(place.path, found), there
+
     def refuse(
         self,
         operation: Operation,
         raw: str,
         refusal: ServerError,
+        *,
+        target_raw: str = "",
         detail: dict[str, Json] | None = None,
     ) -> NoReturn:
         """Record an act that the front end itself must refuse, or that failed there.
@@ -79,10 +99,12 @@ class View:
         Raises:
             ServerError: `refusal`, unless another one comes first.
         """
-        act = self._ground.act(operation, raw)
+        act = self._ground.act(operation, raw, target_raw)
         act.note(detail=detail or {})
         try:
             self._ground.enter(act, raw)
+            if target_raw:
+                self._ground.enter_target(act, target_raw)
         except ServerError as error:
             refusal = error
         act.fail(refusal)
@@ -114,10 +136,7 @@ class View:
             place = self._ground.enter(act, raw)
             if not place.passable:
                 place.require(Right.LIST)
-            if place.location is None:
-                entries = self._virtual_entries(place.path)
-            else:
-                entries = self._entries(place, place.location)
+            entries = entries_of(self._ground, place)
             self._glance(Operation.LIST, place, place.path)
         return entries
 
@@ -230,14 +249,24 @@ class View:
             found = self._ground.must_find(place)
             act.note(size=found.size)
             act.begin()
-            self._tell_children(act, place, found)
+            if found.is_folder:
+                tell_children(act, self._ground.storage, place)
             self._ground.storage.trash(act.id, place.stored())
 
-    def rename(self, raw: str, target_raw: str, *, overwrite: bool) -> None:
+    def rename(
+        self, raw: str, target_raw: str, *, overwrite: bool, folders: bool = True
+    ) -> None:
         """Move a file or folder; what `overwrite` replaces goes to the trash.
+
+        Args:
+            raw: What to move.
+            target_raw: Where to.
+            overwrite: Whether something there is replaced.
+            folders: Whether that may be a folder with all below it.
 
         Raises:
             NotFoundError: Nothing is there.
+            IsFolderError: A folder is at the target and may not be replaced.
             ExistsError: Something is at the target and may not be replaced.
             PathRefusedError: One path holds the other.
         """
@@ -246,10 +275,10 @@ class View:
             place = ground.enter(act, raw)
             target = ground.enter_target(act, target_raw)
             require_movable(place)
-            if place.path not in ground.deposited:
-                place.require(Right.DELETE)
-            found = ground.must_find(place)
+            found = ground.found_to_take(place, target)
             replaced = ground.found_at_target(place, target, overwrite=overwrite)
+            if replaced is not None and replaced.is_folder and not folders:
+                raise IsFolderError("There is a folder of that name already.")
             # By the inode recovery can tell whether the rename took place.
             act.note(
                 size=found.size,
@@ -259,12 +288,10 @@ class View:
                 },
             )
             act.begin()
-            self._tell_children(act, place, found, target)
+            self._tell_trees(act, place if found.is_folder else None, target, replaced)
             ground.storage.rename(
                 act.id, place.stored(), target.stored(), replace=replaced is not None
             )
-            if place.path in ground.deposited:
-                ground.deposited.add(target.path)
 
     def copy(
         self, raw: str, target_raw: str, *, overwrite: bool, deep: bool = True
@@ -292,8 +319,8 @@ class View:
             replaced = ground.found_at_target(place, target, overwrite=overwrite)
             act.note(size=found.size, detail={"replaces": replaced is not None})
             act.begin()
-            if deep:
-                self._tell_children(act, place, found, target)
+            tree = place if found.is_folder and deep else None
+            self._tell_trees(act, tree, target, replaced)
             self._openings.copy(act, place, target, deep=deep, replace=bool(replaced))
 
     def set_attributes(self, raw: str, changes: Changes) -> None:
@@ -307,21 +334,12 @@ class View:
             place = self._ground.enter(act, raw)
             place.require(Right.WRITE)
             found = self._ground.must_find(place)
-            self._ground.require_change(place)
+            self._ground.require_change(place, found)
             if changes.size is not None and found.is_folder:
                 raise IsFolderError("A folder has no size to set.")
             act.note(size=found.size, detail={"changes": changes_detail(changes)})
             act.begin()
             self._ground.storage.change(place.stored(), changes)
-
-    def refuse_link(self, raw: str, target: str) -> NoReturn:
-        """Refuse to make or read a link, on record.
-
-        Raises:
-            LinkRefusedError: Unless another refusal comes first.
-        """
-        shown = target.encode(errors="backslashreplace").decode()
-        self.refuse(Operation.SYMLINK, raw, LinkRefusedError(), {"points_to": shown})
 
     @contextmanager
     def recording(
@@ -349,52 +367,11 @@ class View:
             folder=place.folder,
         )
 
-    def _entries(self, place: Place, location: Location) -> Iterator[Entry]:
-        # The scan opens the folder now, so that its errors come with the call.
-        found = self._ground.storage.scan(location)
-        below = (
-            entry_of(place.path.child(name), attributes) for name, attributes in found
-        )
-        if Right.LIST in place.rights:
-            return below
-        return (entry for entry in below if self._leads_on(entry.path))
-
-    def _leads_on(self, path: VirtualPath) -> bool:
-        place = self._ground.tree.place(path)
-        return place.passable or bool(place.rights)
-
-    def _virtual_entries(self, path: VirtualPath) -> Iterator[Entry]:
-        ground = self._ground
-        for name in ground.tree.virtual_names(path):
-            child = ground.tree.place(path.child(name))
-            if child.location is not None:
-                ground.storage.prepare(child.location.root)
-            found = ground.found(child)
-            if found is not None:
-                yield entry_of(child.path, found)
-
-    def _tell_children(
-        self, act: Act, place: Place, found: Attributes, target: Place | None = None
+    def _tell_trees(
+        self, act: Act, tree: Place | None, target: Place, replaced: Attributes | None
     ) -> None:
-        if not found.is_folder:
-            return
-        for inside, attributes in self._walk(place.stored()):
-            if attributes.is_folder:
-                continue
-            child: Fields = {
-                "path": str(VirtualPath((*place.path.parts, *inside))),
-                "size": attributes.size,
-            }
-            if target is not None:
-                child["target"] = str(VirtualPath((*target.path.parts, *inside)))
-            act.progress(**child)
-
-    def _walk(self, top: Location) -> Iterator[tuple[tuple[str, ...], Attributes]]:
-        waiting: list[tuple[str, ...]] = [()]
-        while waiting:
-            inside = waiting.pop()
-            folder = Location(top.root, (*top.parts, *inside))
-            for name, attributes in self._ground.storage.scan(folder):
-                yield (*inside, name), attributes
-                if attributes.is_folder:
-                    waiting.append((*inside, name))
+        """Tell what goes to `target` and what goes from there, file by file."""
+        if tree is not None:
+            tell_children(act, self._ground.storage, tree, target)
+        if replaced is not None and replaced.is_folder:
+            tell_replaced(act, self._ground.storage, target)

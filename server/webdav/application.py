@@ -13,6 +13,7 @@ from typing import Any, Final
 from wsgidav.dav_error import DAVError
 
 from server.model.errors import (
+    ConditionFailedError,
     LockedError,
     NotFoundError,
     PathRefusedError,
@@ -45,6 +46,7 @@ _WITH_XML: Final = frozenset({"PROPFIND", "PROPPATCH", "LOCK"})
 _TOLD: Final[dict[int, type[ServerError]]] = {
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.LOCKED: LockedError,
+    HTTPStatus.PRECONDITION_FAILED: ConditionFailedError,
 }
 """What wsgidav and our methods find out themselves and the trail must tell."""
 
@@ -142,8 +144,8 @@ def _operation(environ: Environ) -> Operation:
 def _recorded(environ: Environ, error: DAVError) -> DAVError:
     """The error, on record if it is a refusal or failure that the trail tells.
 
-    A precondition (412), a wrong body (415) and the like are talk between client and
-    server about a request; nothing was asked of the store yet.
+    A wrong body (415) and the like are talk between client and server about a request;
+    nothing was asked of the store yet.
     """
     if error.src_exception is not None or "kagikura.operation" not in environ:
         return error
@@ -153,7 +155,8 @@ def _recorded(environ: Environ, error: DAVError) -> DAVError:
     raw, operation = environ["PATH_INFO"], environ["kagikura.operation"]
     refusal = known(error.context_info or "Somebody else holds a lock on it.")
     try:
-        view_of(environ).refuse(operation, raw, refusal)
+        target_raw = environ.get("kagikura.target", "")
+        view_of(environ).refuse(operation, raw, refusal, target_raw=target_raw)
     except ServerError as told:
         return error if told is refusal else dav_error(told)
 

@@ -23,7 +23,7 @@ from server.model.errors import (
     StateError,
 )
 from server.model.operation import Operation
-from server.model.path import VirtualPath
+from server.model.path import PATH_BYTES_MAX, VirtualPath
 from server.vfs.entry import Entry
 from server.vfs.view import View
 from server.webdav.conditions import failed_condition, range_still_valid
@@ -32,7 +32,7 @@ from server.webdav.locking import Locks, root_of
 from server.webdav.provider import StoreProvider, not_found
 from server.webdav.resource import Resource, content_type
 from server.webdav.status import dav_error, status_line, translated
-from server.webdav.target import canonical, destination, tagged, view_of
+from server.webdav.target import canonical, destination, overwrites, tagged, view_of
 from server.webdav.upload import body_of, receive
 
 Environ = dict[str, Any]
@@ -42,6 +42,10 @@ ALLOWED: Final = (
     "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, "
     "PROPFIND, PROPPATCH, LOCK, UNLOCK"
 )
+
+
+_TOLD_MAX: Final = 200
+"""How much of a header goes into a record."""
 
 
 class Requests(RequestServer):
@@ -75,9 +79,10 @@ class Requests(RequestServer):
         view, raw = view_of(environ), environ["PATH_INFO"]
         try:
             self._require_conditions(environ, entry)
-        except DAVError:
-            with translated():
-                view.stat(raw)  # the client learnt how the file stands
+        except DAVError as error:
+            if error.value == HTTPStatus.NOT_MODIFIED:
+                with translated():
+                    view.stat(raw)  # the client learnt how the file stands
             raise
         with translated():
             file = view.open_read(raw)
@@ -184,17 +189,14 @@ class Requests(RequestServer):
         self, environ: Environ, start_response: Start, *, moves: bool
     ) -> list[bytes]:
         view, raw = view_of(environ), environ["PATH_INFO"]
-        entry = self._entry(environ)
         target_raw = self._destination(environ, raw)
-        overwrite = _overwrite(environ)
+        overwrite = overwrites(environ)
+        with translated():
+            entry, replaced = view.lookup_both(
+                raw, target_raw, environ["kagikura.operation"]
+            )
         deep = _deep(environ, entry, moves=moves)
-        replaced = self._looked_up(environ, target_raw)
         target = _canonical(view, target_raw)
-        if entry.path.holds(target) or target.holds(entry.path):
-            # On record with its reason, as every refusal of the VFS is.
-            with translated({StateError: HTTPStatus.FORBIDDEN}):
-                refusal = StateError("It cannot be put into or over itself.")
-                view.refuse(environ["kagikura.operation"], raw, refusal)
         self._require_conditions(environ, entry)
         if moves:
             self._require_unlocked(environ, entry.path, "infinity")
@@ -202,7 +204,12 @@ class Requests(RequestServer):
         self._require_unlocked(environ, target, "infinity")
         if replaced is None:
             self._require_unlocked(environ, target.parent, "0")
-        with translated({NotFoundError: HTTPStatus.CONFLICT}):
+        statuses: dict[type[ServerError], int] = {
+            NotFoundError: HTTPStatus.CONFLICT,
+            # The spelling is known to be good: one path holds the other.
+            PathRefusedError: HTTPStatus.FORBIDDEN,
+        }
+        with translated(statuses):
             if moves:
                 view.rename(raw, target_raw, overwrite=overwrite)
                 self._unlock_below(view, entry.path)
@@ -213,10 +220,17 @@ class Requests(RequestServer):
 
     def _destination(self, environ: Environ, raw: str) -> str:
         try:
-            return destination(environ)
+            environ["kagikura.target"] = found = destination(environ)
         except PathRefusedError as error:
+            told = environ["HTTP_DESTINATION"][:PATH_BYTES_MAX]
             with translated():
-                view_of(environ).refuse(environ["kagikura.operation"], raw, error)
+                view_of(environ).refuse(
+                    environ["kagikura.operation"],
+                    raw,
+                    error,
+                    detail={"target_raw": told},
+                )
+        return found
 
     # Locks.
 
@@ -234,7 +248,7 @@ class Requests(RequestServer):
             if found is None:
                 path = _canonical(view, raw)
                 self._require_unlocked(environ, path.parent, "0")
-        depth = "0" if refresh else environ.get("HTTP_DEPTH", "infinity")
+        depth = "0" if refresh else environ.get("HTTP_DEPTH", "infinity")[:_TOLD_MAX]
         return self._recorded(
             environ,
             {"depth": depth, "refresh": refresh},
@@ -243,7 +257,7 @@ class Requests(RequestServer):
 
     def do_UNLOCK(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Give a lock back."""
-        token = environ.get("HTTP_LOCK_TOKEN", "").strip("<> ")
+        token = environ.get("HTTP_LOCK_TOKEN", "").strip("<> ")[:_TOLD_MAX]
         return self._recorded(
             environ,
             {"token": token},
@@ -368,13 +382,6 @@ def _part(environ: Environ, entry: Entry) -> tuple[int, int] | None:
             "The file is shorter than that.",
             add_headers=[("Content-Range", f"bytes */{entry.size}")],
         ) from error
-
-
-def _overwrite(environ: Environ) -> bool:
-    value = environ.get("HTTP_OVERWRITE", "T").upper()
-    if value not in {"T", "F"}:
-        raise DAVError(HTTPStatus.BAD_REQUEST, "Overwrite must be T or F.")
-    return bool(value == "T")
 
 
 def _deep(environ: Environ, entry: Entry, *, moves: bool) -> bool:

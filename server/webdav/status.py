@@ -33,6 +33,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.NotFolderError: HTTPStatus.CONFLICT,
     errors.IsFolderError: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.LockedError: HTTPStatus.LOCKED,
+    errors.ConditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     errors.HandleError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.IncompleteUploadError: HTTPStatus.BAD_REQUEST,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

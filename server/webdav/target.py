@@ -1,4 +1,4 @@
-"""Paths as a request names them: percent-decoded once, otherwise untouched.
+"""What a request is about: paths, percent-decoded once and otherwise untouched.
 
 What comes out is the raw text that the VFS parses and records; wsgidav would already
 have collapsed `..` and taken a `;` in a Destination for the end of the name.
@@ -70,6 +70,18 @@ def destination(environ: dict[str, Any]) -> str:
     if parts.netloc and parts.netloc.lower() != environ.get("HTTP_HOST", "").lower():
         raise DAVError(502, "The Destination lies on another server.")
     return decoded(parts.path)
+
+
+def overwrites(environ: dict[str, Any]) -> bool:
+    """Whether a COPY or MOVE may replace something (RFC 4918, section 10.6).
+
+    Raises:
+        DAVError: 400, neither T nor F.
+    """
+    value = str(environ.get("HTTP_OVERWRITE", "T")).upper()
+    if value not in {"T", "F"}:
+        raise DAVError(400, "Overwrite must be T or F.")
+    return value == "T"
 
 
 def canonical(view: View, raw: str) -> VirtualPath:

@@ -20,6 +20,7 @@ from server.model.errors import (
     ServerError,
     SessionCutError,
 )
+from server.model.operation import Operation
 from server.storage.local import LocalStorage
 from server.storage.port import Changes, Location
 from server.vfs.entry import Disposition
@@ -149,7 +150,7 @@ def test_nothing_is_done_when_the_intent_cannot_be_written(tmp_path: Path) -> No
         ),
         (
             "alice",
-            lambda v: v.refuse_link("/private/l", "/etc"),
+            lambda v: v.refuse(Operation.SYMLINK, "/private/l", LinkRefusedError()),
             LinkRefusedError,
             "path",
             "no_links",

@@ -1,0 +1,105 @@
+"""What lies below a folder: listed, or told when an act takes or replaces all of it.
+
+Then there is one record of the act for each file, before the effect: afterwards nobody
+could tell what was there.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from server.audit.gate import Act
+from server.model.errors import PathRefusedError
+from server.model.operation import Right
+from server.model.path import DEPTH_MAX, PATH_BYTES_MAX, VirtualPath
+from server.storage.port import Attributes, Location, Storage
+from server.vfs.entry import Entry, entry_of
+from server.vfs.ground import Ground
+from server.vfs.tree import Place
+
+if TYPE_CHECKING:
+    from server.model.event import Fields
+
+Inside = tuple[str, ...]
+"""A path below the folder."""
+
+
+def entries_of(ground: Ground, place: Place) -> Iterator[Entry]:
+    """What a folder holds that the session may know of.
+
+    Raises:
+        ServerError: The folder cannot be listed; later there is nothing to raise.
+    """
+    if place.location is None:
+        return _virtual(ground, place.path)
+    # The scan opens the folder now, so that its errors come with the call.
+    found = ground.storage.scan(place.location)
+    below = (entry_of(place.path.child(name), attributes) for name, attributes in found)
+    if Right.LIST in place.rights:
+        return below
+    return (entry for entry in below if _leads_on(ground, entry.path))
+
+
+def _leads_on(ground: Ground, path: VirtualPath) -> bool:
+    place = ground.tree.place(path)
+    return place.passable or bool(place.rights)
+
+
+def _virtual(ground: Ground, path: VirtualPath) -> Iterator[Entry]:
+    for name in ground.tree.virtual_names(path):
+        child = ground.tree.place(path.child(name))
+        if child.location is not None:
+            ground.storage.prepare(child.location.root)
+        found = ground.found(child)
+        if found is not None:
+            yield entry_of(child.path, found)
+
+
+def tell_children(
+    act: Act, storage: Storage, place: Place, target: Place | None = None
+) -> None:
+    """Tell each file below a folder, and where it goes if it goes anywhere.
+
+    Raises:
+        PathRefusedError: Something would lie too deep below `target` to be named.
+    """
+    for inside, attributes in _walk(storage, place.stored()):
+        moved = None if target is None else _named(target, inside)
+        if attributes.is_folder:
+            continue
+        child: Fields = {
+            "path": str(VirtualPath((*place.path.parts, *inside))),
+            "size": attributes.size,
+        }
+        if moved is not None:
+            child["target"] = str(moved)
+        act.progress(**child)
+
+
+def tell_replaced(act: Act, storage: Storage, place: Place) -> None:
+    """Tell each file of a folder that another one takes the place of."""
+    for inside, attributes in _walk(storage, place.stored()):
+        if not attributes.is_folder:
+            act.progress(
+                path=str(VirtualPath((*place.path.parts, *inside))),
+                size=attributes.size,
+                detail={"replaced": True},
+            )
+
+
+def _named(target: Place, inside: Inside) -> VirtualPath:
+    path = VirtualPath((*target.path.parts, *inside))
+    if len(path.parts) > DEPTH_MAX:
+        raise PathRefusedError("Too many folders in the path.", rule="path_depth")
+    if len(str(path).encode()) > PATH_BYTES_MAX:
+        raise PathRefusedError("The path is too long.", rule="path_length")
+    return path
+
+
+def _walk(storage: Storage, top: Location) -> Iterator[tuple[Inside, Attributes]]:
+    waiting: list[Inside] = [()]
+    while waiting:
+        inside = waiting.pop()
+        for name, attributes in storage.scan(Location(top.root, (*top.parts, *inside))):
+            yield (*inside, name), attributes
+            if attributes.is_folder:
+                waiting.append((*inside, name))
