@@ -6,6 +6,7 @@ may be down, locked, read-only or gone: the journals go on, and the recorder cat
 up, from the very first record if it must.
 """
 
+import heapq
 import logging
 import os
 import threading
@@ -24,7 +25,14 @@ from server.audit.follower import Follower
 from server.audit.hashchain import ChainError
 from server.audit.packer import Packer
 from server.audit.segment import Position
-from server.audit.tables import STREAMS, TIME_US, Row, insert_text, row_of
+from server.audit.tables import (
+    CHANNEL,
+    STREAMS,
+    TIME_US,
+    Row,
+    insert_text,
+    row_of,
+)
 from server.db.engine import (
     Connection,
     DatabaseError,
@@ -124,12 +132,12 @@ class Recorder:
         if not ready:
             return 0
         each = max(BATCH_RECORDS // len(ready), 1)
-        rows: list[Row] = []
-        for follower in ready:
-            rows.extend(self._read(follower, each))
+        read = [self._read(follower, each) for follower in ready]
+        # By time, but each stream in its own order whatever its clock did: who follows
+        # the rows knows by a stream's last number what it has seen of it.
+        rows = list(heapq.merge(*read, key=lambda row: cast("int", row[TIME_US])))
         if not rows:
             return 0
-        rows.sort(key=lambda row: cast("int", row[TIME_US]))
         self._write(rows, ready)
         self._publish(ready)
         return len(rows)
@@ -237,6 +245,7 @@ class Recorder:
             connection.exec_driver_sql(insert_text(parameter), rows)
             for follower in read:
                 _keep_position(connection, follower)
+            _ring(connection)
             if self._opened != self._file.look():
                 raise OSError("the audit DB's file was replaced")
 
@@ -277,6 +286,12 @@ def _queue_up(connection: Connection) -> None:
     """One recorder at a time, so that rows become visible in their order."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+
+
+def _ring(connection: Connection) -> None:
+    """Tell who follows, at the commit; SQLite's readers see the file change."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"NOTIFY {CHANNEL}"))
 
 
 def _keep_position(connection: Connection, follower: Follower) -> None:

@@ -14,6 +14,9 @@ from server.model.clock import parse_rfc3339
 KEY_CHARACTERS_MAX: Final = 255
 """Indexed text is cut here (PostgreSQL: 2,704 bytes an entry); the record is not."""
 
+CHANNEL: Final = "kagikura_records"
+"""Where PostgreSQL's readers are notified of each batch."""
+
 METADATA: Final = sa.MetaData()
 
 _Key: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
