@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 METADATA: Final = MetaData(
@@ -45,6 +46,13 @@ def _life() -> tuple[Column[int], Column[int | None]]:
         Column("added_us", BigInteger, nullable=False),
         Column("removed_us", BigInteger, nullable=True),
     )
+
+
+def _seen(when: str) -> list[Column[str]]:
+    return [
+        Column(f"{when}_{what}", Text, nullable=False)
+        for what in ("line", "source", "protocol", "client")
+    ]
 
 
 def _named_once(table: Table, *columns: str) -> None:
@@ -126,6 +134,9 @@ DEVICE: Final = Table(
     Column("certificate", Text, nullable=False),
     Column("secret_hash", Text, nullable=True),
     Column("valid_until_us", BigInteger, nullable=True),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("weak_key", Boolean, nullable=False, server_default=false()),
     *_life(),
 )
 _named_once(DEVICE, "login_id", "name")
@@ -138,6 +149,45 @@ Index(
     sqlite_where=_KEYED,
     postgresql_where=_KEYED,
 )
+
+DEVICE_USE: Final = Table(
+    "device_use",
+    METADATA,
+    Column("device_id", String(_ID_LENGTH), ForeignKey("device.id"), primary_key=True),
+    Column("first_us", BigInteger, nullable=False),
+    *_seen("first"),
+    Column("last_us", BigInteger, nullable=False),
+    *_seen("last"),
+)
+
+PENDING_KEY: Final = Table(
+    "pending_key",
+    METADATA,
+    Column("login_id", String(_ID_LENGTH), ForeignKey("login.id"), primary_key=True),
+    Column("key_sha256", Text, primary_key=True),
+    Column("ssh_key", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("proved", Boolean, nullable=False),
+    Column("weak_key", Boolean, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+)
+
+DEVICE_CA: Final = Table(
+    "device_ca",
+    METADATA,
+    _id(),
+    _contract_id(),
+    Column("name", Text, nullable=False),
+    Column("certificate", Text, nullable=False),
+    *_life(),
+)
+_named_once(DEVICE_CA, "contract_id", "name")
 
 FOLDER: Final = Table(
     "folder",
@@ -181,6 +231,15 @@ TOTP: Final = Table(
     Column("login_id", String(_ID_LENGTH), ForeignKey("login.id"), primary_key=True),
     Column("secret", Text, nullable=False),
     Column("last_step", BigInteger, nullable=False),
+    Column("confirmed_us", BigInteger, nullable=True),
+)
+
+RECOVERY_CODE: Final = Table(
+    "recovery_code",
+    METADATA,
+    Column("login_id", String(_ID_LENGTH), ForeignKey("login.id"), primary_key=True),
+    Column("code_hash", Text, primary_key=True),
+    Column("used_us", BigInteger, nullable=True),
 )
 
 UNLOCK_WINDOW: Final = Table(
@@ -190,6 +249,8 @@ UNLOCK_WINDOW: Final = Table(
     Column("device_id", String(_ID_LENGTH), ForeignKey("device.id"), primary_key=True),
     Column("line_id", String(_ID_LENGTH), ForeignKey("line.id"), primary_key=True),
     Column("until_us", BigInteger, nullable=False),
+    Column("opened_us", BigInteger, nullable=False, server_default="0"),
+    Column("protocol", Text, nullable=False, server_default=""),
 )
 
 SESSION: Final = Table(
