@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from server.model.errors import PathRefusedError
+from server.model.errors import PathRefusedError, StorageFailedError
 from server.storage.confined import Confined
 from server.storage.port import Location
 
@@ -17,6 +17,7 @@ QUARANTINE: Final = ".quarantine"
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 NEVER_HANG: Final = os.O_NONBLOCK | os.O_NOCTTY  # a planted pipe must not stop us
+_PROBE: Final = b"user.kagikura.probe"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -92,6 +93,21 @@ class Disk:
             except FileExistsError:
                 return
             self.flush(folder)
+
+    def require_marks(self) -> None:
+        """Return when files can bear the mark of their act (docs/adr/0006).
+
+        Raises:
+            StorageFailedError: The file system keeps no extended attributes.
+        """
+        try:
+            os.setxattr(self._data, _PROBE, b"1")
+            os.removexattr(self._data, _PROBE)
+        except OSError as error:
+            raise StorageFailedError(
+                "data_dir must lie on a file system that keeps extended attributes "
+                f"(user.*): {error.strerror}."
+            ) from error
 
     def flush(self, fd: int) -> None:
         """`fsync`, when the settings ask for it."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from server.model.errors import (
     NotFoundError,
     PathRefusedError,
     ServerError,
+    StorageFailedError,
 )
 from server.storage.disk import Disk
 from server.storage.leftovers import LocalLeftovers
@@ -196,3 +198,12 @@ def test_truncating_keeps_what_stands_before_the_new_end(
     file.close()
 
     assert (folder / "file").read_bytes() == b"ABCDE"
+
+
+def test_a_disk_without_extended_attributes_is_refused_in_words(disk: Disk) -> None:
+    """Recovery could not tell a stored upload from a cut one (ADR 0006)."""
+    disk.require_marks()
+
+    unfit = Disk(Path("/proc/self"), sync=False)
+    with closing(unfit), pytest.raises(StorageFailedError, match="extended attributes"):
+        unfit.require_marks()
