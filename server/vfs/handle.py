@@ -69,6 +69,7 @@ class OpenFile:
         self._hash = hashlib.sha256() if opening.hashed else None
         self._hashed_bytes = 0
         self._changed: dict[str, Json] = {}
+        self._broken: ServerError | None = None
         self._told_bytes = 0
         self._told_ns = clock.mono_ns()
 
@@ -101,22 +102,22 @@ class OpenFile:
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`; at the end when opened to append.
 
+        After a write that failed the file is not what the client sent, so its close
+        fails too, and what was staged is not published.
+
         Raises:
             HandleError: Closed, or opened for reading only.
             SessionCutError: The session was cut meanwhile.
             StorageFullError: No room; what came before stays.
         """
         with self._lock:
-            self._require_open()
             if not self._at.writable:
                 raise HandleError("The file was not opened for writing.")
-            if self._at.append:
-                offset = self._at.file.attributes().size
-            _require_offset(offset, len(data))
-            self._at.file.write_at(offset, data)
-            self._writes.add(offset, len(data))
-            self._digest(offset, data)
-            self._tell_progress()
+            try:
+                self._write(offset, data)
+            except ServerError as error:
+                self._broken = self._broken or error
+                raise
 
     def flush(self) -> None:
         """Bring what was written to the disk (fsync@openssh.com)."""
@@ -177,8 +178,20 @@ class OpenFile:
             finally:
                 self._closed(self)
 
+    def _write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self._require_open()
+        if self._at.append:
+            offset = self._at.file.attributes().size
+        _require_offset(offset, len(data))
+        self._at.file.write_at(offset, data)
+        self._writes.add(offset, len(data))
+        self._digest(offset, data)
+        self._tell_progress()
+
     def _commit(self) -> None:
         at = self._at
+        if self._broken is not None:
+            raise self._broken
         at.session.require_live()
         facts = self._facts()
         try:
@@ -277,6 +290,10 @@ class Upload:
         entry = self._file.entry
         self._file.close()
         return entry
+
+    def fail(self, error: ServerError) -> None:
+        """It cannot come to its end because of `error`; nothing changed."""
+        self._file.fail(error)
 
     def abort(self, reason: str) -> None:
         """It will not come to its end; nothing changed."""

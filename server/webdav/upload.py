@@ -52,7 +52,7 @@ def receive(view: View, raw: str, environ: dict[str, Any]) -> Entry:
     try:
         return _copied(body_of(environ), upload)
     except ServerError as error:
-        upload.abort(error.reason)
+        upload.fail(error)
         raise
     except BaseException:
         upload.abort("internal")

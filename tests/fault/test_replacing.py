@@ -109,14 +109,36 @@ def test_a_folder_that_cannot_be_replaced_comes_back(
     assert house.leftovers.staged_acts("c") == []
 
 
-def _failing(effect: Callable[..., None], *, at: int) -> Callable[..., None]:
+@pytest.mark.parametrize("login", ["alice", "mfp"])
+def test_a_file_is_not_done_when_one_of_its_writes_failed(
+    house: House, monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    """Clients close after a failed write, and the rest must not pass for the whole."""
+    file = house.view(login).open_write("/private/a", NEW)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", _failing(os.pwrite, at=1))
+        with pytest.raises(StorageFailedError):
+            file.write_at(0, b"first")
+    file.write_at(5, b"second")
+
+    with pytest.raises(StorageFailedError):
+        file.close()
+
+    last = house.records()[-1]
+    assert (last["outcome"], last["reason"]) == ("failed", "storage_failed")
+    assert (house.private(login) / "a").exists() == (login == "alice")
+    set_aside = list((house.folder / "data" / "c" / ".quarantine").iterdir())
+    assert len(set_aside) == (login == "mfp")
+
+
+def _failing(effect: Callable[..., object], *, at: int) -> Callable[..., object]:
     """The `at`-th call fails as a broken disk does."""
     calls = itertools.count(1)
 
-    def failing(*arguments: object, **named: object) -> None:
+    def failing(*arguments: object, **named: object) -> object:
         if next(calls) == at:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        effect(*arguments, **named)
+        return effect(*arguments, **named)
 
     return failing
 

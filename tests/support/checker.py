@@ -25,6 +25,7 @@ Record = dict[str, Any]
 
 _OPERATIONS = {
     "put": "write",
+    "write": "write",
     "get": "read",
     "rename": "rename",
     "delete": "delete",
@@ -113,11 +114,15 @@ class Checker:
         state: dict[str, _Expected] = {}
         for entry in self._ledger.entries:
             asked = entry.asked
-            if entry.answer == "fail" or asked.kind in {"get", "mkdir"}:
+            refused, in_place = entry.answer == "fail", asked.kind == "write"
+            if asked.kind in {"get", "mkdir"} or (refused and not in_place):
                 continue
             before = state.setdefault(asked.path, _Expected())
+            if refused:  # it may have been opened, which empties the file
+                before.anything = True
+                continue
             sure = entry.answer == "ok"
-            if asked.kind == "put":
+            if asked.kind in {"put", "write"}:
                 after = _Expected([entry])
                 if not sure:
                     after = _Expected([*before.choices, entry], anything=True)

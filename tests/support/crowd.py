@@ -210,7 +210,8 @@ class _Client:
         if len(self._files) > FILES_MAX:
             self._files.pop(0)
         data = content(seed, length)
-        self._ask("put", path, lambda: hands.put(path, data), seed=seed, length=length)
+        kind = "write" if self._speaks_sftp else "put"
+        self._ask(kind, path, lambda: hands.put(path, data), seed=seed, length=length)
 
     def _ask(
         self,

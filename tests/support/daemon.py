@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -181,11 +182,13 @@ class Daemon:
     def _slot(self, pid: int) -> str:
         """Whose stream the process writes: it holds that stream's lock file."""
         locks = f"journal/*/{LOCK}"
-        try:
-            held = [fd.readlink() for fd in Path(f"/proc/{pid}/fd").iterdir()]
-        except OSError:
-            return ""
-        return next((path.parent.name for path in held if path.match(locks)), "")
+        with suppress(OSError):
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    path = fd.readlink()
+                    if path.match(locks):
+                        return path.parent.name
+        return ""
 
     def _command(self, *arguments: str) -> list[str]:
         config = str(self.folder / "kagikura.toml")

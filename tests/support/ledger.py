@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["put", "get", "rename", "delete", "mkdir"]
+Kind = Literal["put", "write", "get", "rename", "delete", "mkdir"]
+"""`put` brings a file whole or not at all, `write` does it in place (SFTP)."""
 Answer = Literal["ok", "fail", "info"]
 
 
