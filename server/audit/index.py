@@ -73,6 +73,11 @@ def fetch(
         .order_by(*order)
         .limit(limit)
     )
+    return rows_of(connection, statement)
+
+
+def rows_of(connection: Connection, statement: sa.Select[int, str]) -> list[Row]:
+    """Records, whole, from a statement that selects `row` and `record`."""
     return [
         {"row": row, **json.loads(record)}
         for row, record in connection.execute(statement)

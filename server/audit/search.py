@@ -6,7 +6,7 @@ the recorder inserted, so that they see every row exactly once.
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,12 @@ from server.audit.index import Index, fetch, place
 from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
 from server.audit.query import LIMIT_MAX, Condition, Query
 from server.audit.tables import RECORDS, STREAMS
+from server.audit.tail import Tail, Wish
 from server.db.engine import Connection
-from server.model.errors import UnavailableError
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
 
 _PAGE: Final = 1000
-_POLL_S: Final = 0.2
 _ALL: Final = Query()
 
 
@@ -120,39 +119,37 @@ class Reader:
         stop: threading.Event,
         filters: Query = _ALL,
         last: int = 10,
+        pausing: Callable[[str], None] = lambda _reason: None,
     ) -> Iterator[Row]:
         """Yield records in the order they came in, none twice and none left out.
 
         Args:
-            after: The `id` to go on behind; None begins with the last few.
-            follow: Go on when the end is reached, until `stop` is set.
+            after: The `id` to go on behind, or the last one of several streams with
+                commas between; None begins with the last few.
+            follow: Go on when the end is reached, until `stop` is set; a DB that is
+                away or being rebuilt is waited for.
             stop: Ends the generator within a fraction of a second.
             filters: Only these; paging and limit are not looked at.
             last: How many rows "the last few" are.
+            pausing: Told why nothing comes for a while.
 
         Raises:
-            NotFoundError: `after` names no row (not indexed yet, perhaps).
-            UnavailableError: The DB cannot be read; go on with the last `id`.
+            NotFoundError: `after` names no record.
+            UnavailableError: Nothing is followed, and the DB cannot be read or does
+                not hold `after` yet.
             AuditUnavailableError: The reading cannot be recorded.
         """
         detail: dict[str, Json] = {"query": filters.as_detail(), "follow": follow}
         if after:
             detail["after"] = after
         self._gate.event(self._who, Operation.AUDIT_TAIL, Outcome.DONE, detail=detail)
-        conditions = filters.conditions()
-        cursor = self._start(after, conditions, last)
-        opened = self._index.look()
-        while not stop.is_set():
-            if self._index.look() != opened:
-                raise UnavailableError(
-                    "The audit index was replaced; go on with the last id."
-                )
-            rows, cursor, ended = self._following(cursor, conditions)
-            yield from rows
-            if ended and not follow:
-                return
-            if ended:
-                stop.wait(_POLL_S)
+        tail = Tail(
+            self._index,
+            Wish(after=after or "", follow=follow, filters=filters, last=last),
+            written=self._written,
+            pausing=pausing,
+        )
+        yield from tail.rows(stop)
 
     def export_csv(self, file: BinaryIO, query: Query) -> export.Exported:
         """Write all records that a query finds, oldest first, as CSV.
@@ -217,23 +214,6 @@ class Reader:
         """Let go of the DB."""
         self.close()
 
-    def _start(self, after: str | None, conditions: list[Condition], last: int) -> int:
-        with self._index.reading() as connection:
-            if after:
-                return place(connection, after)[0]
-            newest = (
-                sa
-                .select(RECORDS.c.row)
-                .where(*conditions)
-                .order_by(RECORDS.c.row.desc())
-                .limit(max(last, 1))
-            )
-            rows = connection.execute(newest).scalars().all()
-        if not rows:
-            return 0
-        start: int = rows[-1] - 1 if last else rows[0]
-        return start
-
     def _following(
         self, cursor: int, conditions: list[Condition], until: int | None = None
     ) -> tuple[list[Row], int, bool]:
@@ -258,6 +238,10 @@ class Reader:
         while not ended:
             rows, cursor, ended = self._following(cursor, conditions, until)
             yield from rows
+
+    def _written(self, stream: str, seq: int) -> bool:
+        """Whether a stream of this node has come so far."""
+        return stream.startswith(f"{self._node}/") and self._head(stream) >= seq
 
     def _head(self, stream: str) -> int:
         line = segment.last_line(self._journal / stream.rpartition("/")[2])

@@ -3,26 +3,22 @@
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO
 
 import typer
 
 from server.audit.query import LIMIT_MAX, Query
-from server.audit.search import Reader, Row
+from server.audit.search import Reader
 from server.cli.context import trail_reader
 from server.cli.files import new_file
 from server.cli.filters import filtered
 from server.cli.output import JsonFlag, Output, say
 from server.cli.records import line_of
-from server.model.errors import NotFoundError, UnavailableError
 
 app = typer.Typer(no_args_is_help=True, help="Search, follow and export the trail.")
-
-_PAUSE_S: Final = 1.0
-_PAUSE_S_MAX: Final = 15.0
 
 
 @app.command()
@@ -59,32 +55,39 @@ def tail(
         bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")
     ] = False,
     after: Annotated[
-        str, typer.Option(metavar="ID", help="Begin behind this record.")
+        str,
+        typer.Option(
+            metavar="ID[,ID]",
+            help="Begin behind this record; where filters leave streams apart, behind "
+            "the last of each.",
+        ),
     ] = "",
     last: Annotated[
         int, typer.Option("--last", "-n", min=0, help="Begin with so many.")
     ] = 10,
+    as_text: Annotated[
+        bool, typer.Option("--text", help="Lines for people, into a pipe too.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show records as they come in: none twice, none left out."""
+    """Show records as they come in, none twice, none left out.
+
+    Lines for people on a terminal, else JSON Lines.
+    """
+    as_json = as_json or not (as_text or sys.stdout.isatty())
     output = Output(as_json=as_json)
     with trail_reader(context) as reader:
-        rows = (
-            _following(reader, after, query, last)
-            if follow
-            else reader.tail(
-                after or None,
-                follow=False,
-                stop=threading.Event(),
-                filters=query,
-                last=last,
-            )
+        rows = reader.tail(
+            after,
+            follow=follow,
+            stop=threading.Event(),
+            filters=query,
+            last=last,
+            pausing=lambda reason: say(f"kagikura: {reason} Waiting for it."),
         )
-        try:
+        with suppress(KeyboardInterrupt):
             for row in rows:
                 output.line(line_of(row), row)
-        except KeyboardInterrupt:
-            return
 
 
 @app.command()
@@ -115,26 +118,6 @@ def export(
             "sha256": exported.sha256,
         },
     )
-
-
-def _following(reader: Reader, after: str, query: Query, last: int) -> Iterator[Row]:
-    """Follow for ever; while the index is away or is being rebuilt, wait for it."""
-    stop = threading.Event()
-    cursor, pause_s = after, _PAUSE_S
-    while True:
-        try:
-            rows = reader.tail(
-                cursor or None, follow=True, stop=stop, filters=query, last=last
-            )
-            for row in rows:
-                cursor, pause_s = str(row["id"]), _PAUSE_S
-                yield row
-        except (UnavailableError, NotFoundError) as error:
-            if isinstance(error, NotFoundError) and cursor == after:
-                raise
-            say(f"kagikura: {error} Waiting for it.")
-            stop.wait(pause_s)
-            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
 
 def _tell_lag(reader: Reader) -> None:

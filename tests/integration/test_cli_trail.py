@@ -60,7 +60,7 @@ def _following(daemon: Daemon, *options: str) -> Iterator[Follower]:
 
 def test_tail_shows_each_act_within_a_second(daemon: Daemon) -> None:
     """An admin sees what happens while it happens."""
-    with _following(daemon) as follower:
+    with _following(daemon, "--text") as follower:
         follower.wait_for("audit_tail", 10)
 
         daemon.told("folder", "add", "main", "seen")
@@ -70,7 +70,7 @@ def test_tail_shows_each_act_within_a_second(daemon: Daemon) -> None:
 
 def test_tail_goes_on_when_the_index_is_lost_and_rebuilt(daemon: Daemon) -> None:
     """The journal is the truth: no gap, no repeat, whatever becomes of the DB."""
-    with _following(daemon, "--json") as follower:
+    with _following(daemon) as follower:
         follower.wait_for("audit_tail", 10)
         daemon.told("folder", "add", "main", "before")
         follower.wait_for("main/before", 5)
