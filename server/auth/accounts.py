@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, Select, select, update
 
+from server.auth.port_set import MapE, Ranges
 from server.auth.snapshot import (
     Contract,
     Device,
@@ -124,6 +125,11 @@ def read_ports(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((first, last) for first, last in json.loads(text))
 
 
+def read_port_set(ports: str, map_e: str) -> Ranges:
+    """The source ports of a `line` row: its ranges, or those of its MAP-E values."""
+    return MapE.parse(map_e).ranges() if map_e else read_ports(ports)
+
+
 def _living(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     table = query.get_final_froms()[0]
     return query.join(CONTRACT, table.c.contract_id == CONTRACT.c.id).where(
@@ -137,7 +143,8 @@ def _line(row: Row[*tuple[Any, ...]]) -> Line:
         contract_id=row.contract_id,
         name=row.name,
         networks=read_networks(row.networks),
-        ports=read_ports(row.ports),
+        ports=read_port_set(row.ports, row.map_e),
+        valid_from_us=row.valid_from_us,
         valid_until_us=row.valid_until_us,
         state=LineState(row.state),
         crypto=row.crypto,

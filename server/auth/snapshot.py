@@ -68,6 +68,7 @@ class Line:
     """CIDR texts, IPv6 or IPv4."""
     ports: tuple[tuple[int, int], ...] = ()
     """Source-port ranges, both ends included; empty means any port."""
+    valid_from_us: int | None = None
     valid_until_us: int | None = None
     state: LineState = LineState.ACTIVE
     crypto: str = "modern"
@@ -167,6 +168,7 @@ class Snapshot:
 
     _logins: dict[str, Login] = field(init=False, repr=False, compare=False)
     _devices: dict[str, Device] = field(init=False, repr=False, compare=False)
+    _lines: dict[str, Line] = field(init=False, repr=False, compare=False)
     _subjects: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False)
     _grants: dict[str, tuple[Grant, ...]] = field(init=False, repr=False, compare=False)
     _folders: dict[str, tuple[Folder, ...]] = field(
@@ -178,6 +180,7 @@ class Snapshot:
         put = object.__setattr__
         put(self, "_logins", {login.id: login for login in self.logins})
         put(self, "_devices", {device.id: device for device in self.devices})
+        put(self, "_lines", {line.id: line for line in self.lines})
         subjects = {
             login.id: frozenset([
                 login.id,
@@ -209,7 +212,7 @@ class Snapshot:
 
     def line(self, line_id: str) -> Line | None:
         """The line with this id."""
-        return next((line for line in self.lines if line.id == line_id), None)
+        return self._lines.get(line_id)
 
     def subjects(self, login_id: str) -> frozenset[str]:
         """The login's own id and those of its groups; empty for an unknown login."""

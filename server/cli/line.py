@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from server.access.lines import LineTerms
 from server.cli.context import administration, contract_names
-from server.cli.output import JsonFlag, Output, cut_words
-from server.cli.values import crypto_of, end_us, networks, ports
+from server.cli.output import Facts, JsonFlag, Output, cut_words, say
+from server.cli.values import begin_us, crypto_of, end_us, networks, ports
 
 app = typer.Typer(
     no_args_is_help=True, help="Lines: the networks a contract may come from."
@@ -14,6 +15,30 @@ app = typer.Typer(
 
 Contract = Annotated[str, typer.Argument(metavar="CONTRACT")]
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+PortSet = Annotated[
+    str,
+    typer.Option(
+        "--ports", metavar="SET", help="Only these source ports: 1024-2047,5000"
+    ),
+]
+MapE = Annotated[
+    str,
+    typer.Option(
+        metavar="OFFSET:LENGTH:PSID",
+        help="Only the source ports of this MAP-E subscriber: 4:8:0x34",
+    ),
+]
+ValidFrom = Annotated[
+    int | None, typer.Option(parser=begin_us, metavar="DATE", help="Its first day.")
+]
+ValidUntil = Annotated[
+    int | None, typer.Option(parser=end_us, metavar="DATE", help="Its last day.")
+]
+AllowAny = Annotated[
+    bool, typer.Option("--allow-any", help="Accept 0.0.0.0/0 or ::/0.")
+]
 
 
 @app.command()
@@ -25,24 +50,20 @@ def add(
         list[str],
         typer.Option(metavar="CIDR", help="203.0.113.0/24 or 2001:db8::/48; repeat."),
     ],
-    port_set: Annotated[
-        str,
-        typer.Option(
-            "--ports", metavar="SET", help="Only these source ports: 1024-2047,5000"
-        ),
-    ] = "",
-    valid_until: Annotated[
-        int | None,
-        typer.Option(parser=end_us, metavar="DATE", help="Its last day."),
-    ] = None,
+    port_set: PortSet = "",
+    map_e: MapE = "",
+    valid_from: ValidFrom = None,
+    valid_until: ValidUntil = None,
     crypto: Annotated[
         str, typer.Option(metavar="modern|legacy-until:DATE", help="Algorithms.")
     ] = "modern",
+    comment: Annotated[str, typer.Option(help="What it is, for people.")] = "",
+    allow_any: AllowAny = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Add a line: sources in these networks may log in to the contract."""
     sources = networks(network)
-    source_ports = ports(port_set) if port_set else ()
+    source_ports = ports(port_set) if port_set else None
     checked = crypto_of(crypto)
     with administration(context) as admin:
         facts = admin.lines.add(
@@ -50,12 +71,75 @@ def add(
             name,
             networks=sources,
             ports=source_ports,
+            map_e=map_e or None,
+            valid_from_us=valid_from,
             valid_until_us=valid_until,
             crypto=checked,
+            comment=comment,
+            allow_any=allow_any,
         )
+    _advise(facts)
     Output(as_json=as_json).done(
         f"Line {name} of {contract} is open for {', '.join(sources)}.", facts
     )
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    contract: Contract,
+    name: Name,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="In the place of all it had; repeat."),
+    ] = None,
+    port_set: PortSet = "",
+    map_e: MapE = "",
+    valid_from: ValidFrom = None,
+    valid_until: ValidUntil = None,
+    always: Annotated[
+        bool, typer.Option("--always", help="Take both dates away.")
+    ] = False,
+    crypto: Annotated[
+        str, typer.Option(metavar="modern|legacy-until:DATE", help="Algorithms.")
+    ] = "",
+    comment: Annotated[str | None, typer.Option(help="What it is.")] = None,
+    allow_any: AllowAny = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Set some values of a line; sessions it no longer holds are cut.
+
+    `--ports any` takes ports and MAP-E parameters away.
+    """
+    terms = LineTerms(
+        networks=networks(network) if network else None,
+        ports=ports(port_set) if port_set else None,
+        map_e=map_e or None,
+        valid_from_us=valid_from,
+        valid_until_us=valid_until,
+        always=always,
+        crypto=crypto_of(crypto) if crypto else None,
+        comment=comment,
+        allow_any=allow_any,
+    )
+    with administration(context) as admin:
+        facts = admin.lines.change(contract, name, terms)
+    _advise(facts)
+    Output(as_json=as_json).done(
+        f"Line {name} of {contract} is changed. {cut_words(facts)}", facts
+    )
+
+
+def _advise(facts: Facts) -> None:
+    """Say what to mind: warnings, and other lines that hold the same addresses."""
+    for warning in facts["warnings"] if isinstance(facts["warnings"], list) else []:
+        say(f"Mind: {warning}")
+    for overlap in facts["overlaps"] if isinstance(facts["overlaps"], list) else []:
+        if isinstance(overlap, dict):
+            say(
+                f"Mind: the line {overlap['line']} holds {overlap['network']} too; the "
+                "more specific of the two decides."
+            )
 
 
 @app.command("list")
@@ -72,7 +156,18 @@ def list_(
         found = [line for name in names for line in admin.lines.list(name)]
     Output(as_json=as_json).rows(
         found,
-        ("contract", "name", "state", "networks", "ports", "valid_until", "crypto"),
+        (
+            "contract",
+            "name",
+            "state",
+            "networks",
+            "ports",
+            "map_e",
+            "valid_from",
+            "valid_until",
+            "crypto",
+            "comment",
+        ),
     )
 
 

@@ -39,6 +39,11 @@ def end_us(text: str) -> int:
     return end
 
 
+def begin_us(text: str) -> int:
+    """When something begins, in microseconds since the epoch; a date: its midnight."""
+    return _microseconds(_moment(text))
+
+
 def start_us(text: str) -> int:
     """A moment of the trail: a date, a time, or how long ago (`15m`, `2h`, `7d`)."""
     ago = _AGO.fullmatch(text)
@@ -84,7 +89,9 @@ def _network(text: str) -> str:
 
 
 def ports(text: str) -> tuple[PortRange, ...]:
-    """Source ports such as `1024-2047,5000`, both ends included."""
+    """Source ports such as `1024-2047,5000`, both ends included; `any`: all."""
+    if text == "any":
+        return ()
     found = []
     for part in text.split(","):
         match = _PORTS.fullmatch(part.strip())
