@@ -73,7 +73,9 @@ def _admin(admin: Facts) -> str:
         return ""
     return (
         f"The contract's admin is {admin['admin']}; the code to enrol with, until "
-        f"{admin['enrolment_until']}:\n  {admin['enrolment_code']}\n"
+        f"{admin['enrolment_until']}:\n  {admin['enrolment_code']}\n\n"
+        "The public key that proves the trail; keep it somewhere else:\n"
+        f"  {admin['audit_key']}\n"
     )
 
 

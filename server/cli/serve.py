@@ -119,4 +119,9 @@ def _tell_admin(output: Output, facts: Facts) -> None:
         f"{facts['admin']}; valid until {facts['enrolment_until']}, for that person:"
     )
     say(f"  kagikura enrol {facts['admin']} --code {facts['enrolment_code']}")
+    say(
+        "Keep this public key somewhere else; it proves the trail "
+        "(`kagikura audit verify --public-key`):"
+    )
+    say(f"  {facts['audit_key']}")
     output.text(str(facts["enrolment_code"]), facts)

@@ -14,6 +14,7 @@ from server.access.keystore import KeyStore
 from server.access.ledger import Ledger
 from server.access.recovery import recover_admin_acts
 from server.access.tls import Certificates
+from server.audit.checkpointer import Checkpointer
 from server.audit.recorder import Recorder
 from server.audit.search import Reader
 from server.auth import live
@@ -26,6 +27,7 @@ from server.daemon.parts import (
     SYSTEM,
     PassingTrail,
     Trail,
+    checkpoint_folders,
     is_running,
     leave_at_once,
     only_one,
@@ -35,6 +37,7 @@ from server.daemon.parts import (
     opened_trail,
     recover,
     require_initialised,
+    signing_keys,
     tell_exit,
 )
 from server.daemon.serving import worker
@@ -63,6 +66,8 @@ def keeper(start: Start, link: Link) -> int:
     recorder = Recorder(places.journal, places.audit_url, node=settings.node)
     with ExitStack() as stack:
         keys = require_initialised(settings)
+        checkpointer = _checkpointer(settings)
+        stack.callback(checkpointer.finish)  # when this stream has ended too
         trail = stack.enter_context(
             opened_trail(settings, start.slot, on_failure=leave_at_once)
         )
@@ -80,10 +85,31 @@ def keeper(start: Start, link: Link) -> int:
         jobs = [
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
             Job("cleaning", HOUR_S, cleaning.run),
+            Job(
+                "checkpoint",
+                settings.audit.checkpoint_s,
+                lambda: checkpointer.run(trail.gate, SYSTEM),
+                at_end=True,
+            ),
         ]
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)
     return 0
+
+
+def _checkpointer(settings: Settings) -> Checkpointer:
+    places = Places(settings)
+    places.checkpoints.mkdir(mode=0o700, exist_ok=True)
+    checkpointer = Checkpointer(
+        places.journal,
+        signing_keys(settings),
+        checkpoint_folders(settings),
+        node=settings.node,
+        clock=CLOCK,
+        settings=settings.audit,
+    )
+    checkpointer.start()
+    return checkpointer
 
 
 def serve(settings: Settings, source: Path | None) -> int:
@@ -103,6 +129,8 @@ def serve(settings: Settings, source: Path | None) -> int:
     keys = require_initialised(settings)
     handed = sockets.handed_in(os.environ)
     with only_one(settings):
+        with opened_disk(settings) as disk:
+            disk.require_marks()
         upgrade(Places(settings).accounts_url, Chain.ACCOUNTS)
         Certificates(keys, settings.webdav).renew()
         bound = _bound(settings, handed)
@@ -219,12 +247,22 @@ def initialise(
         ExistsError: There is a store already.
     """
     keys = prepare_state(settings)
+    signing_keys(settings).prepare()
     Certificates(keys, settings.webdav).renew()
     with administration(settings, operator) as admin:
         facts = initialise_store(admin)
         if demo_folder is not None:
             facts["demo"] = initialise_demo(admin, keys, demo_folder)
-    return facts
+    return {**facts, "audit_key": str(signing_keys(settings).root)}
+
+
+def audit_key(settings: Settings) -> str:
+    """The public key that proves the trail, as `name+id+key`.
+
+    Raises:
+        KeysMissingError: The store has none yet.
+    """
+    return str(signing_keys(settings).root)
 
 
 def status(settings: Settings) -> Facts:

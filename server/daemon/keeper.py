@@ -36,6 +36,8 @@ class Job:
     name: str
     every_s: float
     run: Callable[[], object]
+    at_end: bool = False
+    """Once more when the keeper is told to stop."""
     due_s: float = 0.0
 
 
@@ -50,6 +52,9 @@ def keep_until_told(recorder: Recording, jobs: Sequence[Job], link: Link) -> Non
     if link.wait_go():
         log.info("keeping")
         _work(jobs)
+        for job in jobs:
+            if job.at_end:
+                _fence(job)
     stop.set()
     thread.join(_DRAIN_S)
 

@@ -10,8 +10,10 @@ from typing import Final, Unpack
 
 from server.access.keystore import KeyStore
 from server.audit.act import Act
+from server.audit.checkpoint import CheckpointFolder, Witness
 from server.audit.gate import Gate
 from server.audit.journal import Journal
+from server.audit.keys import SigningKeys
 from server.daemon.children import FAILED
 from server.daemon.supervisor import Exit
 from server.db.engine import Engine, Role, open_engine
@@ -59,7 +61,12 @@ def opened_trail(
     *,
     on_failure: Callable[[], None] = lambda: None,
 ) -> Iterator[Trail]:
-    """Take a process's stream over; see `Journal.open` for what it raises."""
+    """Take a process's stream over; see `Journal.open` for what it raises.
+
+    Raises:
+        CheckpointError: The stream is behind what a checkpoint says of it.
+    """
+    witness(settings).require_held(slot)
     journal = Journal.open(
         Places(settings).journal,
         node=settings.node,
@@ -79,6 +86,7 @@ def opened_cli_trail(settings: Settings) -> Iterator[Trail]:
     Its starts and stops are not told, so each opening reads its last segment; that
     is kept short.
     """
+    witness(settings).require_held(_CLI)
     segments = {"segment_bytes_max": _CLI_SEGMENT_BYTES}
     journal = Journal.open(
         Places(settings).journal,
@@ -91,6 +99,27 @@ def opened_cli_trail(settings: Settings) -> Iterator[Trail]:
     )
     with _gated(journal, settings) as trail:
         yield trail
+
+
+def signing_keys(settings: Settings) -> SigningKeys:
+    """The keys that sign this node's trail."""
+    return SigningKeys(Places(settings).audit_keys, node=settings.node, clock=CLOCK)
+
+
+def checkpoint_folders(settings: Settings) -> list[CheckpointFolder]:
+    """Where this node's checkpoints are: the store's own, then the copy."""
+    places = [Places(settings).checkpoints, settings.audit.checkpoint_copy_dir]
+    return [CheckpointFolder(place / settings.node) for place in places if place]
+
+
+def witness(settings: Settings) -> Witness:
+    """What knows how far this node's streams have been."""
+    return Witness(
+        Places(settings).journal,
+        signing_keys(settings),
+        checkpoint_folders(settings),
+        node=settings.node,
+    )
 
 
 @contextmanager

@@ -12,6 +12,8 @@ class Places:
         """Derive them."""
         state = settings.state_dir
         self.journal = state / "journal"
+        self.checkpoints = state / "checkpoints"
+        self.audit_keys = state / "keys" / "audit"
         self.lock = state / "daemon.lock"
         self.accounts_url = settings.database.url or _sqlite(state / "accounts.db")
         self.audit_url = settings.audit.url or _sqlite(state / "audit.db")

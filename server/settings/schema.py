@@ -175,6 +175,21 @@ class AuditSettings(Section):
     retention_days: int = Field(
         366, ge=1, le=36500, description="How long records are kept."
     )
+    archive_dir: Path | None = Field(
+        None,
+        description="Where due records go, compressed, before they are dropped; "
+        "unset: nowhere.",
+    )
+    checkpoint_s: int = Field(
+        10, ge=1, le=3600, description="Seconds between checkpoints under traffic."
+    )
+    checkpoint_idle_s: int = Field(
+        60, ge=1, le=3600, description="Seconds between checkpoints when idle."
+    )
+    checkpoint_copy_dir: Path | None = Field(
+        None,
+        description="A second folder for checkpoints, best on another disk or machine.",
+    )
     content_hash: Literal["uploads", "all", "off"] = Field(
         "uploads", description="Whose SHA-256 is recorded when it went by whole."
     )
