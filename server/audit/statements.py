@@ -24,6 +24,7 @@ NOTHING: Final = "0" * 64
 _HEADS_DOMAIN: Final = b"\x02"
 _STREAM: Final = r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*"
 _NUMBER: Final = r"0|[1-9][0-9]{0,17}"
+_RECORD: Final = rf"{_STREAM}:(?:{_NUMBER})"
 _HASH: Final = r"[0-9a-f]{64}"
 _TIME: Final = r"[0-9T:.-]{26}Z"
 _NODE: Final = r"kagikura/[a-z0-9][a-z0-9-]*"
@@ -226,6 +227,10 @@ class Manifest:
     query: str
     """The filter as canonical JSON on one line."""
     records: int
+    first: str
+    """The `id` of its first record; empty when there is none."""
+    last: str
+    """The `id` of its last one."""
     bytes: int
     sha256: str
 
@@ -234,12 +239,14 @@ class Manifest:
         return (
             f"{self.origin}/export\nkey {self.key}\ntime {self.time}\n"
             f"form {self.form}\nquery {self.query}\nrecords {self.records}\n"
+            f"first {self.first or '-'}\nlast {self.last or '-'}\n"
             f"bytes {self.bytes}\nsha256 {self.sha256}\n"
         )
 
     _FORM = re.compile(
         rf"({_NODE})/export\nkey ({_NUMBER})\ntime ({_TIME})\n"
         rf"form ([a-z]+)\nquery ([^\n]+)\nrecords ({_NUMBER})\n"
+        rf"first (-|{_RECORD})\nlast (-|{_RECORD})\n"
         rf"bytes ({_NUMBER})\nsha256 ({_HASH})\n"
     )
 
@@ -250,7 +257,8 @@ class Manifest:
         Raises:
             StatementError: Not a manifest.
         """
-        origin, key, time, form, query, records, size, digest = _fields(cls._FORM, text)
+        told = _fields(cls._FORM, text)
+        origin, key, time, form, query, records, first, last, size, digest = told
         return cls(
             origin=origin,
             key=int(key),
@@ -258,6 +266,8 @@ class Manifest:
             form=form,
             query=query,
             records=int(records),
+            first="" if first == "-" else first,
+            last="" if last == "-" else last,
             bytes=int(size),
             sha256=digest,
         )
