@@ -42,12 +42,14 @@ class BasicLogin:
         verdicts: Verdicts,
         arrival: Arrival,
         device_key: str | None,
+        leaving: Callable[[Session], None],
     ) -> None:
-        """Begin without a session; `device_key` is the client certificate's SPKI."""
+        """Begin without a session; see `Desk.basic`."""
         self._office = office
         self._verdicts = verdicts
         self._arrival = arrival
         self._device_key = device_key
+        self._leaving = leaving
         self._held: dict[bytes, _Held] = {}
 
     def admit(self, user: str, password: str) -> Session:
@@ -64,7 +66,7 @@ class BasicLogin:
             return held.session
         if held:
             del self._held[fingerprint]
-            self._office.leave(held.session, "not_valid_any_more")
+            self._leave(held, "not_valid_any_more")
         return self._admit(fingerprint, user, password)
 
     def close(self) -> None:
@@ -75,7 +77,13 @@ class BasicLogin:
         """
         while self._held:
             _, held = self._held.popitem()
-            self._office.leave(held.session, "connection_closed")
+            self._leave(held, "connection_closed")
+
+    def _leave(self, held: _Held, reason: str) -> None:
+        try:
+            self._leaving(held.session)
+        finally:
+            self._office.leave(held.session, reason)
 
     def _admit(self, fingerprint: bytes, user: str, password: str) -> Session:
         revision = self._office.watch.snapshot().revision
@@ -94,7 +102,7 @@ class BasicLogin:
         session = self._office.admit(self._arrival, claim, proved)
         if len(self._held) >= SESSIONS_MAX:
             oldest = self._held.pop(next(iter(self._held)))
-            self._office.leave(oldest.session, "too_many_users_on_a_connection")
+            self._leave(oldest, "too_many_users_on_a_connection")
         self._held[fingerprint] = _Held(session, until_us)
         return session
 

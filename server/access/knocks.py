@@ -1,8 +1,9 @@
-"""Sources outside every line: the first knock is a row, the others are counted.
+"""Connections refused before a login: the first is a row, the others are counted.
 
+They come from outside every line, show no certificate that we know, or are too many.
 A scanner of the internet must neither fill the trail nor the memory: of each source
-the first knock in a minute is recorded at once, the rest of that minute is told by one
-later row; beyond `SOURCES_MAX` sources in a minute all share one count.
+the first knock of a kind in a minute is recorded at once, the rest of that minute is
+told by one later row; beyond `KINDS_MAX` in a minute all share one count.
 """
 
 import threading
@@ -16,9 +17,11 @@ from server.model.event import Fields, actor_fields
 from server.model.identity import Actor
 from server.model.operation import Operation, Outcome
 
-SOURCES_MAX: Final = 1024
+KINDS_MAX: Final = 1024
 _MINUTE_US: Final = 60_000_000
 _REASON: Final = "login_refused"
+_Kind = tuple[str, str, Refusal]
+"""Source address, protocol, and why it was refused."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class Knocks:
         self._gate = gate
         self._clock = clock
         self._minute = 0
-        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._counted: dict[_Kind, _Counted] = {}
         self._overflow: _Counted | None = None
         self._lock = threading.Lock()  # Guards all above. Not held while recording.
 
@@ -49,16 +52,17 @@ class Knocks:
         """
         self.flush()
         now_us = self._clock.time_us()
-        key = (actor.source.ip if actor.source else "", str(actor.protocol))
+        source = actor.source.ip if actor.source else ""
+        key = (source, str(actor.protocol), refusal)
         with self._lock:
             counted = self._counted.get(key) or self._overflow
             if counted is not None and (
-                key in self._counted or len(self._counted) >= SOURCES_MAX
+                key in self._counted or len(self._counted) >= KINDS_MAX
             ):
                 counted.more += 1
                 return
             counted = _Counted(actor_fields(actor), refusal, now_us)
-            if len(self._counted) >= SOURCES_MAX:
+            if len(self._counted) >= KINDS_MAX:
                 self._overflow = counted
             else:
                 self._counted[key] = counted

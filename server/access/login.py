@@ -4,6 +4,8 @@ What the front ends know of admission is on this page: an arrival, the SSH login
 Basic login of a connection, and verdicts that never say why.
 """
 
+from collections.abc import Callable
+
 from server.access.basic_login import BasicLogin
 from server.access.knocks import Knocks
 from server.access.office import Arrival, Office
@@ -53,19 +55,40 @@ class Desk:
             raise self._knock(protocol, source, found)
         return Arrival(source=source, protocol=protocol)
 
+    def turn_away(self, arrival: Arrival, stage: Stage, rule: str) -> None:
+        """Record or count a connection of a line that ends before anybody logs in.
+
+        Args:
+            arrival: The connection.
+            stage: `device` for a TLS client without a certificate that we know,
+                `limit` for one connection too many.
+            rule: Which rule of that stage.
+
+        Raises:
+            AuditUnavailableError: It cannot be recorded.
+        """
+        actor = Actor(protocol=arrival.protocol, source=arrival.source)
+        self._knocks.add(actor, Refusal(stage, rule))
+
     def ssh(self, arrival: Arrival) -> SshLogin:
         """The authentication of one SSH connection."""
         return SshLogin(self._office, arrival, key_queries_max=self._key_queries_max)
 
-    def basic(self, arrival: Arrival, device_key: str | None) -> BasicLogin:
+    def basic(
+        self,
+        arrival: Arrival,
+        device_key: str | None,
+        leaving: Callable[[Session], None] = lambda _: None,
+    ) -> BasicLogin:
         """The authentication of one HTTP connection.
 
         Args:
             arrival: The connection.
             device_key: SPKI SHA-256 of the *verified* client certificate, lower-case
                 hexadecimal; None on `[webdav.secret]`.
+            leaving: Called with each session before its end is recorded.
         """
-        return BasicLogin(self._office, self._verdicts, arrival, device_key)
+        return BasicLogin(self._office, self._verdicts, arrival, device_key, leaving)
 
     def leave(self, session: Session, reason: str = "") -> None:
         """Record that a session is over; a second call does nothing.

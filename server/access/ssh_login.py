@@ -110,6 +110,16 @@ class SshLogin:
         self._proved = Proved(device=claim.device)
         return self._go_on("key")
 
+    def key_unproved(self, login: str, algorithm: str, blob: bytes) -> None:
+        """Record that a signature was wrong; nothing that was proved counts any more.
+
+        Raises:
+            AuditUnavailableError: It is not recorded.
+        """
+        claim = self._claim_of_key(login, algorithm, blob)
+        self._reset(claim)
+        self._refuse(claim, claim.refusal or Refusal(Stage.DEVICE, "wrong_signature"))
+
     def password(self, login: str, password: str | bytes) -> Verdict:
         """Check a password; without a proved key it is refused, at the same cost.
 
@@ -174,7 +184,7 @@ class SshLogin:
     def _follow(self, login: str) -> None:
         """Look again who is meant: factors of another name do not count (5)."""
         claim = self._office.claim(login, self._arrival)
-        if login != self._claim.name:
+        if login != self._claim.name or _changed(claim, self._claim):
             self._reset(claim)
         elif self._proved.device is not None and claim.refusal is None:
             claim = self._office.with_key(claim, self._proved.device.key_sha256)
@@ -221,6 +231,14 @@ class SshLogin:
         self._refusals += 1
         self._office.refused(self._arrival, claim, refusal)
         return Verdict.REFUSED
+
+
+def _changed(claim: Claim, before: Claim) -> bool:
+    """Whether the login got a new password or TOTP secret since."""
+    if claim.candidate is None or before.candidate is None:
+        return False
+    former, login = before.candidate.login, claim.candidate.login
+    return (former.id, former.credentials_us) != (login.id, login.credentials_us)
 
 
 _NO_KEY: Final = Refusal(Stage.DEVICE, "no_key_proved")

@@ -210,6 +210,7 @@ class Authentication(AuthHandler):
         if _verified(algorithm, blob, signed, signature):
             self._conclude(self._login.key_proved(self._user, algorithm, blob))
         else:
+            self._login.key_unproved(self._user, algorithm, blob)
             self._fail()
 
     def _interactive(self, _name: bytes, packet: Reader) -> None:

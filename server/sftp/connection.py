@@ -150,6 +150,7 @@ class Connection(ServerInterface):
         with self._lock:
             if self._draining or self._serves(channel.chanid):
                 return False
+            self._forget_ended()
             subsystem = Subsystem(
                 channel,
                 Requests(view, settings=house.settings, clock=house.clock),
@@ -166,6 +167,14 @@ class Connection(ServerInterface):
         """Whether the channel has a subsystem; numbers of ended ones come again."""
         former = self._subsystems.get(chanid)
         return former is not None and not former.join(0)
+
+    def _forget_ended(self) -> None:
+        """Or a client that opens and closes channels would fill the memory."""
+        self._subsystems = {
+            chanid: subsystem
+            for chanid, subsystem in self._subsystems.items()
+            if not subsystem.join(0)
+        }
 
     # Its life.
 

@@ -12,7 +12,7 @@ from typing import Final
 from server.access.login import Arrival, Desk
 from server.model.clock import Clock
 from server.model.errors import LoginRefusedError, ServerError
-from server.model.operation import Protocol
+from server.model.operation import Protocol, Stage
 from server.settings.schema import SftpSettings
 from server.sftp.connection import Connection, House
 from server.sftp.transport import load_host_keys, prepare_socket
@@ -178,8 +178,8 @@ class Listener:
         full = self._full()
         if full:
             sock.close()
-            self._house.desk.ssh(arrival).give_up(full)
             log.warning("sftp connection turned away: %s", full)
+            self._house.desk.turn_away(arrival, Stage.LIMIT, full)
             return
         prepare_socket(sock)
         connection = Connection(sock, arrival, house=self._house, ended=self._forget)

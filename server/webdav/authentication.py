@@ -8,11 +8,14 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from server.model.errors import LoginRefusedError, ServerError, UnavailableError
-from server.webdav.connection import DAV_HEADERS, Connection
+from server.webdav.exchange import DAV_HEADERS
 from server.webdav.status import RETRY_AFTER_S, status_line, status_of
+
+if TYPE_CHECKING:
+    from server.webdav.connection import Connection
 
 log = logging.getLogger(__name__)
 

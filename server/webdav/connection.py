@@ -12,31 +12,26 @@ import ssl
 import time
 from enum import Enum, auto
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any, Final
 
-from cheroot.server import HTTPConnection, HTTPRequest
-from cheroot.wsgi import Gateway_10
+from cheroot.server import HTTPConnection
 
 from server.access.login import Arrival, BasicLogin, Desk
 from server.model.errors import ServerError
+from server.model.operation import Stage
 from server.model.session import Session
 from server.settings.schema import WebdavSettings
 from server.vfs.filesystem import FileSystem
 from server.vfs.view import View
-from server.webdav.body import Body, ChunkedBody, KnownBody
-from server.webdav.headers import REQUEST_LINE, StrictHeaderReader
+from server.webdav.exchange import Request
 from server.webdav.status import status_line
-from server.webdav.tls import TlsContexts, device_key
+from server.webdav.tls import TlsContexts, device_key, refusal_rule
 from server.webdav.wire import HeadTooLongError, Inbox, Outbox
 
 log = logging.getLogger(__name__)
 
 LINGER_S: Final = 2.0
 """How long an answered client may still send its refused body (RFC 9112, 9.6)."""
-
-DAV_HEADERS: Final = (("DAV", "1, 2"), ("MS-Author-Via", "DAV"))
-"""On every answer: Finder asks for no password, and Office opens read-only, without."""
 
 
 class Service:
@@ -57,128 +52,6 @@ class Service:
         self.files = files
         self.tls = tls
         self.client_certificates = client_certificates
-
-
-class Gateway(Gateway_10):
-    """Puts the connection into the WSGI environ."""
-
-    def get_environ(self) -> dict[str, Any]:  # type: ignore[override]  # cheroot seems to return None
-        """Cheroot's environ, and `kagikura.connection`."""
-        environ: dict[str, Any] = super().get_environ()
-        environ["kagikura.connection"] = self.req.conn
-        return environ
-
-
-class Request(HTTPRequest):
-    """One request: cheroot's, with a strict head and a body that is not swallowed."""
-
-    header_reader = StrictHeaderReader()
-
-    def __init__(self, server: Any, conn: "Connection", head: bytes) -> None:  # noqa: ANN401 - cheroot is untyped
-        """Take a complete head."""
-        super().__init__(server, conn)
-        self.scheme = b"https" if conn.service.tls else b"http"
-        self._head = head
-        self._expects = False
-        self.body: Body | None = None
-
-    def parse_request(self) -> None:
-        """Read the head; a bad one is answered at once."""
-        stream = BytesIO(self._head)
-        self.rfile = stream
-        if not REQUEST_LINE.match(self._head):
-            self.simple_response("400 Bad Request", "Malformed request line.")
-            return
-        if self.read_request_line() and self.read_request_headers():
-            self.ready = True
-
-    def read_request_headers(self) -> bool:
-        """Read and check the header lines; the body's form is settled here."""
-        try:
-            self.header_reader(self.rfile, self.inheaders)
-        except ValueError as error:
-            self.simple_response("400 Bad Request", str(error))
-            return False
-        modern = self.response_protocol == "HTTP/1.1"
-        problem = self._problem(modern=modern)
-        if problem is not None:
-            self.simple_response(*problem)
-            return False
-        connection = self.inheaders.get(b"Connection", b"").lower()
-        tokens = {token.strip() for token in connection.split(b",")}
-        self.close_connection = b"close" in tokens or not (
-            modern or b"keep-alive" in tokens
-        )
-        return True
-
-    def _problem(self, *, modern: bool) -> tuple[str, str] | None:
-        headers = self.inheaders
-        coding = headers.get(b"Transfer-Encoding", b"").lower()
-        expect = headers.get(b"Expect", b"").lower()
-        length = int(headers.get(b"Content-Length", b"0"))
-        too_long = length > self.conn.service.settings.body_bytes_max
-        self.chunked_read = bool(coding)
-        self._expects = bool(expect) and modern and (self.chunked_read or length > 0)
-        problems = (
-            (modern and not headers.get(b"Host"), 400, "Host is missing."),
-            (coding and not modern, 400, "HTTP/1.0 knows no transfer coding."),
-            (coding not in {b"", b"chunked"}, 501, "Unknown transfer coding."),
-            (expect not in {b"", b"100-continue"}, 417, "Unknown expectation."),
-            (too_long, 413, "The upload is too large."),
-        )
-        return next(
-            ((status_line(code), text) for wrong, code, text in problems if wrong),
-            None,
-        )
-
-    def respond(self) -> None:
-        """Run the application and write its answer."""
-        inbox = self.conn.inbox
-        if self.chunked_read:
-            bytes_max = self.conn.service.settings.body_bytes_max
-            self.body = ChunkedBody(inbox, bytes_max, self._continue)
-        else:
-            length = int(self.inheaders.get(b"Content-Length", b"0"))
-            self.body = KnownBody(inbox, length, self._continue)
-        self.rfile = self.body
-        Gateway(self).respond()
-        self.ensure_headers_sent()
-        if self.chunked_write:
-            self.conn.wfile.write(b"0\r\n\r\n")
-        self.conn.wfile.flush()
-
-    def _continue(self) -> None:
-        if self._expects and not self.sent_headers:
-            self._expects = False
-            self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def send_headers(self) -> None:
-        """Write the head of the answer, after settling what is left of the body."""
-        # A client that waits for 100 Continue may send its body or not: who knows.
-        if self.body is not None and (
-            (self._expects and not self.body.finished) or not self.body.drain()
-        ):
-            self.close_connection = True
-            self.conn.lingering = True
-        self.conn.wfile.holding = True
-        super().send_headers()
-        self.conn.wfile.holding = False
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        """Answer without the application; the connection ends with it."""
-        self.close_connection = True
-        self.sent_headers = True
-        self.conn.lingering = True
-        text = msg.encode("ascii", "replace")
-        lines = [
-            f"HTTP/1.1 {status}",
-            f"Content-Length: {len(text)}",
-            "Content-Type: text/plain; charset=utf-8",
-            "Connection: close",
-            *(f"{name}: {value}" for name, value in DAV_HEADERS),
-        ]
-        head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
-        self.conn.wfile.write(head + text)
 
 
 class _Phase(Enum):
@@ -224,7 +97,9 @@ class Connection(HTTPConnection):
     def login(self) -> BasicLogin:
         """The admission of this connection's requests."""
         if self._login is None:
-            self._login = self.service.desk.basic(self.arrival, self._device_key)
+            self._login = self.service.desk.basic(
+                self.arrival, self._device_key, self._close_view
+            )
         return self._login
 
     def view(self, session: Session) -> View:
@@ -235,6 +110,11 @@ class Connection(HTTPConnection):
             view = self._views[key] = self.service.files.view(session)
             session.on_cut(self.cut)
         return view
+
+    def _close_view(self, session: Session) -> None:
+        view = self._views.pop(session.actor.session, None)
+        if view is not None:
+            view.close()
 
     # What the worker threads ask.
 
@@ -286,6 +166,11 @@ class Connection(HTTPConnection):
         except ssl.SSLWantWriteError:
             self.interest = selectors.EVENT_WRITE
             return False
+        except ssl.SSLError as error:
+            rule = refusal_rule(error)
+            if rule:
+                self.service.desk.turn_away(self.arrival, Stage.DEVICE, rule)
+            raise
         self.interest = selectors.EVENT_READ
         self._phase = _Phase.SERVING
         self._give(self.service.settings.header_timeout_s)
@@ -335,7 +220,10 @@ class Connection(HTTPConnection):
                 status = status_line(HTTPStatus.INTERNAL_SERVER_ERROR)
                 request.simple_response(status, "Internal error.")
             return False
-        self._give(self.service.settings.idle_timeout_s)
+        settings = self.service.settings
+        # Nobody who has not logged in keeps a place for long.
+        known = bool(self._views)
+        self._give(settings.idle_timeout_s if known else settings.header_timeout_s)
         return request.ready and not request.close_connection
 
     def _linger(self) -> bool:
@@ -375,8 +263,6 @@ class Connection(HTTPConnection):
         except OSError:
             log.debug("webdav socket did not close cleanly")
         try:
-            for view in self._views.values():
-                view.close()
             if self._login is not None:
                 self._login.close()
         except Exception:

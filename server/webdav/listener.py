@@ -17,7 +17,7 @@ from cheroot.wsgi import Server
 from typing_extensions import override
 
 from server.model.errors import ServerError
-from server.model.operation import Protocol
+from server.model.operation import Protocol, Stage
 from server.webdav.authentication import Gate
 from server.webdav.connection import Connection, Service
 from server.webdav.waiting import Waiting
@@ -189,8 +189,9 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         sock, peer = listening.accept()
+        desk = self._service.desk
         try:
-            arrival = self._service.desk.arrive(peer, Protocol.WEBDAV)
+            arrival = desk.arrive(peer, Protocol.WEBDAV)
             _tune(sock)
             connection = Connection(self._workers, sock, arrival, self._service)
         except ServerError:
@@ -200,8 +201,9 @@ class Listener:
             sock.close()
             raise
         if not self._workers.admit(connection):
-            log.warning("webdav connections_max reached", extra={"peer": peer[0]})
             sock.close()
+            log.warning("webdav connections_max reached", extra={"peer": peer[0]})
+            desk.turn_away(arrival, Stage.LIMIT, "webdav.connections_max")
 
 
 def _tune(sock: socket.socket) -> None:

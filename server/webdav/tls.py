@@ -11,11 +11,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 log = logging.getLogger(__name__)
+
+_EXPIRED: Final = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
+_PROTOCOL: Final = dict.fromkeys(
+    ("NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW"), "tls_too_old"
+) | dict.fromkeys(("HTTP_REQUEST", "WRONG_VERSION_NUMBER"), "no_tls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,21 @@ def _context(material: TlsMaterial, *, client_certificates: bool) -> ssl.SSLCont
         if material.trust_pem:
             context.load_verify_locations(cadata=material.trust_pem)
     return context
+
+
+def refusal_rule(error: ssl.SSLError) -> str:
+    """Why we ended a handshake, for the trail; empty when the client did.
+
+    Args:
+        error: What the handshake raised.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        expired = error.verify_code == _EXPIRED
+        return "expired_certificate" if expired else "unknown_certificate"
+    reason = error.reason or ""
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return "no_certificate"
+    return _PROTOCOL.get(reason, "")
 
 
 def device_key(certificate_der: bytes) -> str:

@@ -1,5 +1,6 @@
 """The room where connections wait that have nothing to do: one thread, one epoll."""
 
+import logging
 import selectors
 import threading
 import time
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from server.webdav.connection import Connection
+
+log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
 
@@ -20,6 +23,7 @@ class Waiting:
         self._selector = selectors.EpollSelector()
         self._lock = threading.Lock()  # Guards the selector's map and _open.
         self._open = True
+        self._checked_s = time.monotonic()
         self._thread = threading.Thread(
             target=self._run, name="webdav-waiting", daemon=True
         )
@@ -50,14 +54,20 @@ class Waiting:
         return left
 
     def _run(self) -> None:
-        checked_s = time.monotonic()
         while self._open:
-            for key, _ in self._selector.select(_TICK_S):
-                self._take(key.data)
-            now_s = time.monotonic()
-            if now_s - checked_s >= _TICK_S:
-                checked_s = now_s
-                self._expire(now_s)
+            try:
+                self._watch()
+            except Exception:
+                log.exception("webdav waiting room failed")
+                time.sleep(_TICK_S)
+
+    def _watch(self) -> None:
+        for key, _ in self._selector.select(_TICK_S):
+            self._take(key.data)
+        now_s = time.monotonic()
+        if now_s - self._checked_s >= _TICK_S:
+            self._checked_s = now_s
+            self._expire(now_s)
 
     def _take(self, connection: Connection) -> None:
         with self._lock:

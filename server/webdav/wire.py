@@ -6,6 +6,9 @@ costs no thread; bodies and answers block with the socket's timeout for each cal
 
 import socket
 import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _RECEIVE_BYTES: Final = 65536
@@ -33,6 +36,7 @@ class Inbox:
         self.at_end = False
         self._buffer = bytearray()
         self._failure: OSError | None = None
+        self._until_s: float | None = None
 
     @property
     def empty(self) -> bool:
@@ -100,11 +104,31 @@ class Inbox:
         del block[filled:]
         return block
 
+    @contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Let all blocking reads of the block together take so long at most."""
+        timeout_s = self.sock.gettimeout()
+        self._until_s = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._until_s = None
+            self.sock.settimeout(timeout_s)
+
+    def _hurry(self) -> None:
+        if self._until_s is None:
+            return
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("too slow")
+        self.sock.settimeout(left_s)
+
     def _fill(self, block: bytearray) -> int:
         filled = 0
         with memoryview(block) as view:
             while filled < len(view):
                 try:
+                    self._hurry()
                     count = self.sock.recv_into(view[filled:])
                 except OSError as error:
                     # What came before is handed out first.
@@ -124,6 +148,7 @@ class Inbox:
             OSError: The connection broke or fell silent.
         """
         while (end := self._buffer.find(b"\n", 0, size_bytes_max)) < 0:
+            self._hurry()
             if len(self._buffer) >= size_bytes_max or not self._receive():
                 return b""
         line = bytes(self._buffer[: end + 1])

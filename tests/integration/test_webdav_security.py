@@ -89,7 +89,7 @@ def test_another_logins_device_is_refused_like_a_wrong_password(
     assert "DAV: 1, 2" in with_bobs
     assert "MS-Author-Via: DAV" in with_bobs
     assert _without_date(with_bobs) == _without_date(wrong)
-    (record,) = store.wait_for(operation="login", stage="device")
+    (record,) = store.wait_for(operation="login", rule="device_of_another_login")
     assert record["login"].startswith("alice")
 
 

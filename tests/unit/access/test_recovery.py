@@ -70,7 +70,7 @@ def test_many_sources_share_one_count(
     store: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flood from everywhere must fill neither the trail nor the memory."""
-    monkeypatch.setattr("server.access.knocks.SOURCES_MAX", 4)
+    monkeypatch.setattr("server.access.knocks.KINDS_MAX", 4)
     for number in range(20):
         with pytest.raises(LoginRefusedError):
             store.desk.arrive((f"198.51.100.{number}", 1), Protocol.SFTP)

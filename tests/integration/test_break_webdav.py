@@ -1,0 +1,238 @@
+"""Attempts to wear the WebDAV door out, or to pass it without a row."""
+
+import http.client
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from server.access.devices import Issued, Offer
+from tests.support.waiting import until
+from tests.support.webdav import Person, WebdavStore, served
+
+THREADS = 8
+"""What the store's listeners have."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[WebdavStore]:
+    with served(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebdavStore]:
+    """A store for many tests that change nothing."""
+    with served(tmp_path_factory.mktemp("kept")) as store:
+        yield store
+
+
+def basic(person: Person) -> dict[str, str]:
+    pair = f"{person.secret_user}:{person.secret}".encode()
+    return {"Authorization": "Basic " + b64encode(pair).decode()}
+
+
+def put(store: WebdavStore, path: str, text: str) -> None:
+    assert store.curl("PUT", path, "-d", text)[0] in {201, 204}
+
+
+def handshake(store: WebdavStore, context: ssl.SSLContext) -> None:
+    """TLS as far as the server lets it come."""
+    with socket.create_connection(("127.0.0.1", store.port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="localhost") as tls:
+                tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert tls.recv(1) == b""
+        except (ssl.SSLError, ConnectionError):
+            return
+
+
+def refused(store: WebdavStore, rule: str) -> list[dict[str, object]]:
+    return store.records(operation="login", outcome="refused", rule=rule)
+
+
+def test_dribbled_bodies_of_strangers_hold_no_worker(store: WebdavStore) -> None:
+    """A worker that waits for the rest of a refused body serves nobody else."""
+    with ExitStack() as stack:
+        for _ in range(THREADS + 2):
+            peer = stack.enter_context(store.connect())
+            head = (
+                b"PUT /private/a HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n"
+            )
+            peer.sendall(head + b"x")
+        begun = time.monotonic()
+        honest = http.client.HTTPConnection("127.0.0.1", store.secret_port, timeout=20)
+        stack.callback(honest.close)
+        honest.request("OPTIONS", "/", headers=basic(store.alice))
+
+        assert honest.getresponse().status == 200
+        assert time.monotonic() - begun < 5
+
+
+def test_a_body_that_comes_a_little_late_keeps_the_connection(
+    store: WebdavStore,
+) -> None:
+    """Clients send head and body in two packets and go on after a 401."""
+    with store.connect() as peer:
+        for _ in range(2):
+            peer.sendall(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+            peer.sendall(b"body")
+            assert b" 401 " in peer.recv(65536)
+
+
+def test_tls_clients_that_are_turned_away_are_rows(
+    store: WebdavStore, tmp_path: Path
+) -> None:
+    """A lost certificate or a wrong one is what the admin looks for first."""
+    handshake(store, store.client_context())
+    store.wait_for(operation="login", rule="no_certificate")
+    with served(tmp_path / "other") as other:
+        foreign = ssl.create_default_context(cafile=store.server_ca)
+        foreign.load_cert_chain(other.alice.certificate)
+        handshake(store, foreign)
+    store.wait_for(operation="login", rule="unknown_certificate")
+
+    for rule in ("no_certificate", "unknown_certificate"):
+        (row,) = refused(store, rule)
+        assert row["stage"] == "device"
+        assert row["protocol"] == "webdav"
+        assert row["source_ip"] == "127.0.0.1"
+        assert row["source_port"]
+
+
+def test_a_flood_of_clients_without_certificate_is_one_row(store: WebdavStore) -> None:
+    """The first of a minute is told, the others are counted."""
+    for _ in range(6):
+        handshake(store, store.client_context())
+    store.wait_for(operation="login", rule="no_certificate")
+
+    until(lambda: store.listener.connections == 0, what="all have gone")
+    assert len(refused(store, "no_certificate")) <= 2  # a minute may have ended
+    store.accounts.desk.close()
+    counts = [
+        row["detail"]["count"]
+        for row in store.records(rule="no_certificate")
+        if "detail" in row
+    ]
+    assert sum(counts) + len(refused(store, "no_certificate")) - len(counts) == 6
+
+
+def test_a_connection_too_many_is_a_row(
+    store: WebdavStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could not come in, and why: the same for every bound."""
+    workers = store.secret_listener._workers
+    monkeypatch.setattr(workers, "_connections_max", 1)
+    with store.connect():
+        until(lambda: store.secret_listener.connections == 1, what="it is in")
+        for _ in range(3):
+            with store.connect() as turned_away:
+                assert turned_away.recv(1) == b""
+
+    (row,) = store.wait_for(rule="webdav.connections_max")
+    assert (row["stage"], row["outcome"]) == ("limit", "refused")
+
+
+def test_who_has_not_logged_in_keeps_no_place(store: WebdavStore) -> None:
+    """After a 401 the client has a head's time, not an hour between requests."""
+    with store.connect() as peer:
+        peer.sendall(b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b" 401 " in peer.recv(65536)
+
+        until(lambda: peer.recv(65536) == b"", what="it is closed", deadline_s=6)
+
+
+def test_many_users_on_one_connection_leave_nothing_behind(store: WebdavStore) -> None:
+    """The view of a session that ended goes with it, its counts told before."""
+    secrets = [(f"alice+{name}", _secret(store, name)) for name in "abcdef"]
+    client = http.client.HTTPConnection("127.0.0.1", store.secret_port, timeout=20)
+    for user, secret in secrets:
+        token = b64encode(f"{user}:{secret}".encode()).decode()
+        for _ in range(2):
+            headers = {"Authorization": f"Basic {token}", "Depth": "1"}
+            client.request("PROPFIND", "/private/", headers=headers)
+            answer = client.getresponse()
+            answer.read()
+            assert answer.status == 207
+    (connection,) = store.secret_listener._workers.open_connections()
+    assert len(connection._views) == 4
+    client.close()
+    ended = store.wait_for(6, operation="logout")
+
+    for row in ended:
+        of_it = store.records(session=row["session"])
+        assert [r["operation"] for r in of_it] == ["login", "list", "list", "logout"]
+
+
+def _secret(store: WebdavStore, name: str) -> str:
+    issued: Issued = store.accounts.administration.devices.add(
+        "alice", name, Offer(secret=True)
+    )[1]
+    store.accounts.watch.refresh()
+    return issued.secret
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "operation"),
+    [
+        ("PUT", ["-d", "x", "-H", "If-None-Match: *"], "write"),
+        ("PUT", ["-d", "x", "-H", 'If-Match: "guess"'], "write"),
+        ("DELETE", ["-H", 'If-Match: "guess"'], "delete"),
+        ("MOVE", ["-H", 'If-Match: "g"', "-H", "Destination: /private/b"], "rename"),
+        ("COPY", ["-H", 'If-Match: "g"', "-H", "Destination: /private/b"], "copy"),
+        ("GET", ["-H", 'If-Match: "guess"'], "read"),
+    ],
+)
+def test_a_failed_condition_is_a_row(
+    kept: WebdavStore, method: str, options: list[str], operation: str
+) -> None:
+    """It tells the client how the file stands, and it wanted something of it."""
+    put(kept, "/private/a", "old")
+
+    assert kept.curl(method, "/private/a", *options)[0] == 412
+
+    row = kept.outcomes(operation)[-1]
+    assert (row["outcome"], row["reason"]) == ("failed", "condition_failed")
+    assert row["path"] == "/private/a"
+    if "Destination: /private/b" in options:
+        assert row["target"] == "/private/b"
+
+
+@pytest.mark.parametrize(
+    ("destination", "status", "told"),
+    [
+        ("/shared/none/x", 403, ("refused", "rights", "no_folder")),
+        ("/private/what%3F", 400, ("refused", "path", "windows_character")),
+        ("/private/x%2Fy", 400, ("refused", "path", "encoded_slash")),
+        ("/private/%00", 400, ("refused", "path", "control_character")),
+        ("/private/../x", 400, ("refused", "path", "dots")),
+        ("/private/a%5Cb", 400, ("refused", "path", "windows_character")),
+        ("/private/%c0%ae%c0%ae/x", 400, ("refused", "path", "utf8")),
+        ("/private/a", 403, ("refused", "path", "into_itself")),
+        ("/private/a/b", 403, ("refused", "path", "into_itself")),
+        ("/private", 403, ("refused", "path", "into_itself")),
+    ],
+)
+@pytest.mark.parametrize("method", ["MOVE", "COPY"])
+def test_a_refused_destination_is_told_of_its_source(
+    kept: WebdavStore,
+    method: str,
+    destination: str,
+    status: int,
+    told: tuple[str, str, str],
+) -> None:
+    """The row's path is what was to go, never where it was to go."""
+    put(kept, "/private/a", "old")
+
+    got = kept.curl(method, "/private/a", "-H", f"Destination: {destination}")[0]
+
+    row = kept.outcomes("rename" if method == "MOVE" else "copy")[-1]
+    assert (got, row["path"]) == (status, "/private/a")
+    assert (row["outcome"], row["stage"], row["rule"]) == told
+    assert row.get("target") or row["detail"]["target_raw"]
+    assert kept.curl("GET", "/private/a") == (200, "old")
