@@ -1,7 +1,6 @@
 """What a worker is made of: the part of the composition root that serves clients."""
 
 import os
-import socket
 from contextlib import ExitStack
 
 from server.access.accounts_watch import AccountsWatch
@@ -18,17 +17,19 @@ from server.auth.password import Hasher
 from server.daemon import logs
 from server.daemon.children import Link
 from server.daemon.parts import (
-    CLOCK,
-    Trail,
     leave_at_once,
     opened_accounts,
     opened_disk,
-    opened_trail,
     recover,
     require_initialised,
     tell_exit,
 )
 from server.daemon.supervisor import Start
+from server.daemon.trail import (
+    CLOCK,
+    Trail,
+    opened_trail,
+)
 from server.daemon.worker import FrontEnd, serve_until_told
 from server.db.engine import Engine
 from server.settings.schema import Settings
@@ -139,7 +140,7 @@ def _front_ends(
     if "sftp" in start.sockets:
         fronts.append(
             SftpListener(
-                _own(start.sockets["sftp"]),
+                start.sockets["sftp"],
                 desk=desk,
                 filesystem=files,
                 settings=settings.sftp,
@@ -161,13 +162,8 @@ def _front_ends(
             tls=None if plain else tls,
             client_certificates=certificates,
         )
-        fronts.append(WebdavListener(_own(start.sockets[name]), service, application))
+        fronts.append(WebdavListener(start.sockets[name], service, application))
     return fronts
-
-
-def _own(sockets: list[socket.socket]) -> list[socket.socket]:
-    """Descriptors of a front end's own, which it closes when it stops accepting."""
-    return [sock.dup() for sock in sockets]
 
 
 class _TlsFiles:

@@ -58,6 +58,7 @@ class Start:
     slot: str
     settings: Settings
     sockets: Sockets
+    """The child's own copies: it closes them when it takes no more clients."""
     previous: Exit | None = None
     orphans: tuple[str, ...] = ()
     """Worker slots of an earlier run that nobody holds now: recover these too."""
@@ -104,6 +105,7 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._restarts: list[float] = []
         self._due: dict[str, tuple[float, Exit]] = {}
+        self._serving = False
 
     def run(self) -> int:
         """Start everything, serve, stop; returns the exit code.
@@ -115,6 +117,7 @@ class Supervisor:
         try:
             self._start_all()
             self._announce()
+            self._serving = True
             return self._watch()
         finally:
             self._stop()
@@ -270,6 +273,9 @@ class Supervisor:
             sockets.close(bound)
         workers = [slot for slot in self._children if slot != KEEPER]
         self._end(workers, self._settings.drain_s + _KILL_AFTER_S)
+        if self._serving and KEEPER not in self._children:
+            # It was just being replaced; the last records still want a keeper.
+            self._fork(KEEPER).say_go()
         self._end([KEEPER], _KILL_AFTER_S)
 
     def _end(self, slots: list[str], patience_s: float) -> None:

@@ -134,6 +134,12 @@ class Daemon:
             os.kill(pid, signal.SIGKILL)
         self._reap()
 
+    def lose_supervisor(self) -> None:
+        """SIGKILL to the supervisor alone."""
+        assert self.process is not None
+        self.process.kill()
+        self._reap()
+
     def children(self) -> dict[str, int]:
         """The pids of worker and keeper, by slot."""
         assert self.process is not None
