@@ -24,11 +24,11 @@ from server.auth.records import RowMap
 from server.auth.snapshot import LineState
 from server.auth.tables import LINE
 from server.db.engine import Connection
+from server.model.algorithms import LineCrypto
 from server.model.errors import ExistsError, NotFoundError
 from server.model.operation import Operation
 
 MODERN = "modern"
-_LEGACY = "legacy-until:"
 COMMENT_CHARACTERS_MAX = 200
 
 
@@ -74,7 +74,7 @@ class LineTerms:
         )
         found |= {name: value for name, value in dates if value is not None}
         if self.crypto is not None:
-            found["crypto"] = _crypto(self.crypto)
+            found["crypto"] = str(LineCrypto.parse(self.crypto))
         if self.comment is not None:
             found["comment"] = _comment(self.comment)
         return found
@@ -258,12 +258,6 @@ def _require_span(values: RowMap) -> None:
     begins, ends = values["valid_from_us"], values["valid_until_us"]
     if begins is not None and ends is not None and ends <= begins:
         raise ValueError("the line would end before it begins")
-
-
-def _crypto(text: str) -> str:
-    if text != MODERN and not text.startswith(_LEGACY):
-        raise ValueError(f"crypto is {MODERN} or {_LEGACY}DATE, not {text!r}")
-    return text
 
 
 def _comment(text: str) -> str:

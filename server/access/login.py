@@ -11,7 +11,7 @@ from server.access.knocks import Knocks
 from server.access.office import Arrival, Office
 from server.access.ssh_login import SshLogin, Verdict
 from server.access.verdicts import Verdicts
-from server.auth.admission import Refusal
+from server.auth.admission import Admission, Refusal
 from server.model.errors import LoginRefusedError
 from server.model.identity import Actor, Source, SourceRefusedError
 from server.model.operation import Protocol, Stage
@@ -53,7 +53,11 @@ class Desk:
         )
         if isinstance(found, Refusal):
             raise self._knock(protocol, source, found)
-        return Arrival(source=source, protocol=protocol)
+        return Arrival(
+            source=source,
+            protocol=protocol,
+            profile=Admission.profile(found, self._office.clock.time_us()),
+        )
 
     def turn_away(self, arrival: Arrival, stage: Stage, rule: str) -> None:
         """Record or count a connection of a line that ends before anybody logs in.

@@ -16,6 +16,7 @@ from server.access.sessions import Sessions
 from server.audit.gate import Gate
 from server.auth.admission import Candidate, Refusal
 from server.auth.snapshot import Device
+from server.model.algorithms import Profile
 from server.model.clock import Clock
 from server.model.errors import LoginRefusedError
 from server.model.event import Fields, Json, actor_fields
@@ -35,6 +36,8 @@ class Arrival:
 
     source: Source
     protocol: Protocol
+    profile: Profile = Profile.MODERN
+    """What the front end may offer to this line."""
     client: str = ""
     """SSH banner or User-Agent; the front end fills it in when it knows it."""
     algorithms: str = ""
@@ -83,7 +86,10 @@ class Office:
         )
         if isinstance(found, Refusal):
             return Claim(name=name, refusal=found)
-        refusal = self.watch.admission().standing(found.login)
+        rules = self.watch.admission()
+        refusal = rules.standing(found.login) or rules.crypto(
+            found, arrival.algorithms, self.clock.time_us()
+        )
         return Claim(name=name, candidate=found, refusal=refusal)
 
     def with_key(self, claim: Claim, key_sha256: str) -> Claim:
@@ -95,9 +101,10 @@ class Office:
                 device_key=key_sha256,
                 refusal=claim.refusal,
             )
-        found = self.watch.admission().device_by_key(
-            claim.candidate.login, key_sha256, self.clock.time_us()
-        )
+        rules, now_us = self.watch.admission(), self.clock.time_us()
+        found = rules.device_by_key(claim.candidate.login, key_sha256, now_us)
+        if isinstance(found, Device):
+            found = rules.strength(claim.candidate, found, now_us) or found
         return Claim(
             name=claim.name,
             candidate=claim.candidate,

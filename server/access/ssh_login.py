@@ -11,7 +11,7 @@ from typing import Final
 
 from server.access.office import Arrival, Claim, Office
 from server.auth.admission import Need, Proved, Refusal, needs_of, next_need
-from server.auth.keys import KeyRefusedError, sha256_of_blob
+from server.auth.keys import KeyRefusedError, offered_key
 from server.model.operation import Stage
 from server.model.session import Session
 
@@ -42,6 +42,7 @@ class SshLogin:
         """Begin with nothing proved."""
         self._office = office
         self._arrival = arrival
+        self._proved_arrival = arrival
         self._queries_left = key_queries_max
         self._claim = Claim(name="")
         self._proved = Proved()
@@ -108,6 +109,7 @@ class SshLogin:
         if claim.refusal is not None or claim.device is None:
             return self._refuse(claim, claim.refusal or _NO_KEY)
         self._proved = Proved(device=claim.device)
+        self._proved_arrival = self._with(algorithm)
         return self._go_on("key")
 
     def key_unproved(self, login: str, algorithm: str, blob: bytes) -> None:
@@ -173,17 +175,17 @@ class SshLogin:
         self._office.refused(self._arrival, claim, refusal, {"ended": reason})
 
     def _claim_of_key(self, login: str, algorithm: str, blob: bytes) -> Claim:
-        claim = self._office.claim(login, self._arrival)
+        claim = self._office.claim(login, self._with(algorithm))
         try:
-            key_sha256 = sha256_of_blob(algorithm, blob)
+            offered = offered_key(algorithm, blob)
         except KeyRefusedError:
             refusal = claim.refusal or Refusal(Stage.DEVICE, "unsuitable_key")
             return replace(claim, refusal=refusal)
-        return self._office.with_key(claim, key_sha256)
+        return self._office.with_key(claim, offered.sha256)
 
     def _follow(self, login: str) -> None:
         """Look again who is meant: factors of another name do not count (5)."""
-        claim = self._office.claim(login, self._arrival)
+        claim = self._office.claim(login, self._proved_arrival)
         if login != self._claim.name or _changed(claim, self._claim):
             self._reset(claim)
         elif self._proved.device is not None and claim.refusal is None:
@@ -220,12 +222,18 @@ class SshLogin:
         }
         factors = [name for name, done in proved.items() if done or name == factor]
         claim = replace(self._claim, device=self._proved.device)
-        self.session = self._office.admit(self._arrival, claim, factors)
+        self.session = self._office.admit(self._proved_arrival, claim, factors)
         return Verdict.ADMITTED
 
     def _reset(self, claim: Claim) -> None:
         self._claim = claim
         self._proved = Proved()
+        self._proved_arrival = self._arrival
+
+    def _with(self, algorithm: str) -> Arrival:
+        """The connection with the algorithm of the user's signatures as well."""
+        agreed = f"{self._arrival.algorithms} userkey={algorithm}".strip()
+        return replace(self._arrival, algorithms=agreed)
 
     def _refuse(self, claim: Claim, refusal: Refusal) -> Verdict:
         self._refusals += 1

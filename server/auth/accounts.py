@@ -176,6 +176,7 @@ def _device(row: Row[*tuple[Any, ...]]) -> Device:
         certificate=row.certificate,
         secret_hash=row.secret_hash,
         valid_until_us=row.valid_until_us,
+        weak_key=row.weak_key,
     )
 
 

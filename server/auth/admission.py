@@ -5,6 +5,7 @@ proved (a signature, a password, a code) is told by the caller. So a decision ca
 replayed, and the true stage and rule go to the trail while the wire learns neither.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -19,6 +20,7 @@ from server.auth.snapshot import (
     LoginState,
     Snapshot,
 )
+from server.model.algorithms import LineCrypto, Profile, old_algorithms
 from server.model.identity import Actor, LoginKind, Source
 from server.model.operation import Stage
 
@@ -112,6 +114,34 @@ class Admission:
         """The lines that a source lies in, at most one of each contract."""
         found = self._lines.find(source, now_us)
         return found.lines or Refusal(Stage.LINE, found.rule)
+
+    @staticmethod
+    def profile(lines: Iterable[Line], now_us: int) -> Profile:
+        """The algorithms that a connection from these lines is offered."""
+        return max(
+            (LineCrypto.parse(line.crypto).now(now_us) for line in lines),
+            key=list(Profile).index,
+            default=Profile.MODERN,
+        )
+
+    @staticmethod
+    def crypto(candidate: Candidate, agreed: str, now_us: int) -> Refusal | None:
+        """Whether a login may finish over the algorithms that were agreed on."""
+        if not old_algorithms(agreed):
+            return None
+        legacy = LineCrypto.parse(candidate.line.crypto).now(now_us)
+        if candidate.login.kind is LoginKind.INTAKE and legacy is not Profile.MODERN:
+            return None
+        return Refusal(Stage.LINE, "legacy_crypto")
+
+    @staticmethod
+    def strength(candidate: Candidate, device: Device, now_us: int) -> Refusal | None:
+        """Whether the device's key is good enough for this login on this line."""
+        legacy = LineCrypto.parse(candidate.line.crypto).now(now_us)
+        intake = candidate.login.kind is LoginKind.INTAKE
+        if not device.weak_key or (intake and legacy is not Profile.MODERN):
+            return None
+        return Refusal(Stage.DEVICE, "weak_key")
 
     def candidate(self, name: str, source: Source, now_us: int) -> Candidate | Refusal:
         """Who is meant by `alice` or `alice@contract` on this source.
@@ -231,7 +261,8 @@ class Admission:
             return "line_narrowed"
         found = self._lines.find(actor.source, now_us)
         if any(other.id == line.id for other in found.lines):
-            return ""
+            over = LineCrypto.parse(line.crypto).now(now_us) is Profile.MODERN
+            return "legacy_crypto" if over and old_algorithms(actor.algorithms) else ""
         alone = LineIndex([line]).find(actor.source, now_us)
         return alone.rule if alone.rule.startswith("line_") else "line_narrowed"
 

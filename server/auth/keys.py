@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 RSA_BITS_MIN: Final = 2048
+WEAK_RSA_BITS_MIN: Final = 1024
+"""For the machine of an intake login on a line with old algorithms."""
 _BLOB_BYTES_MAX: Final = 16384
 _RSA_SIGNATURES: Final = frozenset({"ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"})
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
@@ -31,14 +34,26 @@ class KeyRefusedError(ValueError):
     """A key that no device may have; the text says why."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedKey:
+    """A public key as a client offers it or a file holds it."""
+
+    ssh_key: str
+    """`type base64`, without a comment."""
+    sha256: str
+    """Of its SubjectPublicKeyInfo, lower-case hexadecimal."""
+    weak: bool
+    """RSA of fewer bits than people may have."""
+
+
 def spki_sha256(key: PublicKey) -> str:
     """SHA-256 of a key's SubjectPublicKeyInfo, lower-case hexadecimal."""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
 
-def sha256_of_blob(algorithm: str, blob: bytes) -> str:
-    """Name the key that an SSH client offers (RFC 4252 section 7).
+def offered_key(algorithm: str, blob: bytes) -> OfferedKey:
+    """Read the key that an SSH client offers (RFC 4252 section 7).
 
     Args:
         algorithm: The public-key algorithm of the request.
@@ -53,14 +68,32 @@ def sha256_of_blob(algorithm: str, blob: bytes) -> str:
     fits = algorithm in _RSA_SIGNATURES if kind == "ssh-rsa" else algorithm == kind
     if not fits:
         raise KeyRefusedError("the key is of another algorithm")
-    return spki_sha256(_load(f"{kind} {base64.b64encode(blob).decode()}"))
+    return _read(f"{kind} {base64.b64encode(blob).decode()}")
+
+
+def ssh_fingerprint(ssh_key: str) -> str:
+    """What `ssh-keygen -lf` shows of a key, for people to compare."""
+    digest = hashlib.sha256(base64.b64decode(ssh_key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def parse_ssh_key(text: str) -> tuple[str, str]:
-    """Read a line of a `.pub` or `authorized_keys` file.
+    """Read a line of a `.pub` or `authorized_keys` file; strong keys only.
 
     Returns:
         The key as `type base64`, without its comment, and its SPKI SHA-256.
+
+    Raises:
+        KeyRefusedError: Not one public key of a kind that we take.
+    """
+    key = read_ssh_key(text)
+    if key.weak:
+        raise KeyRefusedError(f"an RSA key needs at least {RSA_BITS_MIN} bits")
+    return key.ssh_key, key.sha256
+
+
+def read_ssh_key(text: str) -> OfferedKey:
+    """Read a line of a `.pub` or `authorized_keys` file.
 
     Raises:
         KeyRefusedError: Not one public key of a kind that we take.
@@ -73,8 +106,7 @@ def parse_ssh_key(text: str) -> tuple[str, str]:
     words = lines[0].split()
     if len(words) < 2:  # noqa: PLR2004 - type and key
         raise KeyRefusedError("not an SSH public key: expected `ssh-ed25519 AAAA…`")
-    line = f"{words[0]} {words[1]}"
-    return line, spki_sha256(_load(line))
+    return _read(f"{words[0]} {words[1]}")
 
 
 def parse_certificate(text: str) -> tuple[str, str]:
@@ -91,7 +123,8 @@ def parse_certificate(text: str) -> tuple[str, str]:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyRefusedError(f"not a PEM certificate: {error}") from error
-    return certificate.public_bytes(Encoding.PEM).decode(), spki_sha256(_strong(key))
+    taken = _taken(key, RSA_BITS_MIN)
+    return certificate.public_bytes(Encoding.PEM).decode(), spki_sha256(taken)
 
 
 def _kind(blob: bytes) -> str:
@@ -102,19 +135,25 @@ def _kind(blob: bytes) -> str:
         raise KeyRefusedError("not an SSH public key") from error
 
 
+def _read(line: str) -> OfferedKey:
+    key = _load(line)
+    weak = isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS_MIN
+    return OfferedKey(ssh_key=line, sha256=spki_sha256(key), weak=weak)
+
+
 def _load(line: str) -> PublicKey:
     try:
-        return _strong(load_ssh_public_key(line.encode()))
+        return _taken(load_ssh_public_key(line.encode()), WEAK_RSA_BITS_MIN)
     except (ValueError, binascii.Error, UnsupportedAlgorithm) as error:
         if isinstance(error, KeyRefusedError):
             raise
         raise KeyRefusedError(f"not an SSH public key that we take: {error}") from error
 
 
-def _strong(key: object) -> PublicKey:
+def _taken(key: object, rsa_bits_min: int) -> PublicKey:
     match key:
-        case rsa.RSAPublicKey() if key.key_size < RSA_BITS_MIN:
-            raise KeyRefusedError(f"an RSA key needs at least {RSA_BITS_MIN} bits")
+        case rsa.RSAPublicKey() if key.key_size < rsa_bits_min:
+            raise KeyRefusedError(f"an RSA key needs at least {rsa_bits_min} bits")
         case ec.EllipticCurvePublicKey() if key.curve.name not in _CURVES:
             raise KeyRefusedError(f"the curve {key.curve.name} is not taken")
         case ed25519.Ed25519PublicKey() | ec.EllipticCurvePublicKey():

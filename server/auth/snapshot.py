@@ -106,6 +106,8 @@ class Device:
     """PEM of a pinned certificate; empty when the contract's device CA issued it."""
     secret_hash: str | None = field(default=None, repr=False)
     valid_until_us: int | None = None
+    weak_key: bool = False
+    """RSA below 2048 bits: for an intake login on a line with old algorithms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,11 @@ def add(
     valid_from: ValidFrom = None,
     valid_until: ValidUntil = None,
     crypto: Annotated[
-        str, typer.Option(metavar="modern|legacy-until:DATE", help="Algorithms.")
+        str,
+        typer.Option(
+            metavar="modern|legacy-until:DATE|legacy+group1-until:DATE",
+            help="Algorithms.",
+        ),
     ] = "modern",
     comment: Annotated[str, typer.Option(help="What it is, for people.")] = "",
     allow_any: AllowAny = False,

@@ -8,6 +8,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 import typer
 
 from server.access.administration import Factors
+from server.model.algorithms import LineCrypto, Profile
 from server.model.operation import Right, parse_rights
 
 PortRange = tuple[int, int]
@@ -124,15 +126,14 @@ def factors_of(text: str) -> Factors | None:
 
 
 def crypto_of(text: str) -> str:
-    """`modern`, or `legacy-until:DATE`: old algorithms until that day's end."""
-    if text != "modern":
-        word, _, date = text.partition(":")
-        if word != "legacy-until":
-            raise typer.BadParameter(
-                f"{text!r}: write modern or legacy-until:2027-03-31"
-            )
-        end_us(date)
-    return text
+    """`modern`, or old algorithms until a day's end in this machine's time zone."""
+    try:
+        asked = LineCrypto.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if asked.profile is Profile.MODERN:
+        return text
+    return str(replace(asked, until_us=end_us(text.partition(":")[2])))
 
 
 def read_file(path: Path) -> str:

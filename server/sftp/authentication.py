@@ -8,7 +8,7 @@ are the same for a known and an unknown login.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Final, NoReturn
 
@@ -23,16 +23,14 @@ from paramiko.common import (
     cMSG_USERAUTH_REQUEST,
     cMSG_USERAUTH_SUCCESS,
 )
-from paramiko.ecdsakey import ECDSAKey
-from paramiko.ed25519key import Ed25519Key
 from paramiko.message import Message
-from paramiko.rsakey import RSAKey
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
 from server.access.login import SshLogin, Verdict
 from server.model.errors import LoginRefusedError, ServerError
 from server.settings.schema import SftpSettings
+from server.sftp.transport import UserKey
 from server.sftp.wire import MalformedPacketError, Reader, string, text
 
 log = logging.getLogger(__name__)
@@ -40,14 +38,6 @@ log = logging.getLogger(__name__)
 LOGIN_BYTES_MAX: Final = 256
 """Of a login name; a longer one is cut and so matches nobody."""
 _SERVICE: Final = b"ssh-connection"
-_KEYS: Final[dict[str, type[Ed25519Key | ECDSAKey | RSAKey]]] = {
-    "ssh-ed25519": Ed25519Key,
-    "ecdsa-sha2-nistp256": ECDSAKey,
-    "ecdsa-sha2-nistp384": ECDSAKey,
-    "ecdsa-sha2-nistp521": ECDSAKey,
-    "rsa-sha2-256": RSAKey,
-    "rsa-sha2-512": RSAKey,
-}
 
 
 class Challenge(Enum):
@@ -68,12 +58,22 @@ class Authentication(AuthHandler):
         transport: Transport,
         *,
         login: SshLogin,
+        keys: Mapping[str, type[UserKey]],
         settings: SftpSettings,
         admitted: Callable[[], None],
     ) -> None:
-        """Ask `login`; call `admitted` once, before the client hears of it."""
+        """Ask `login`; call `admitted` once, before the client hears of it.
+
+        Args:
+            transport: The connection.
+            login: Decides.
+            keys: The public-key algorithms that are taken.
+            settings: `[sftp]`.
+            admitted: Called with a session in `login`.
+        """
         super().__init__(transport)
         self._login = login
+        self._keys = keys
         self._settings = settings
         self._admitted = admitted
         self._user = ""
@@ -172,7 +172,7 @@ class Authentication(AuthHandler):
         blob = bytes(packet.string())
         signature = bytes(packet.string()) if signed else b""
         packet.end()
-        if algorithm not in _KEYS:  # certificates too: nobody signs devices for us
+        if algorithm not in self._keys:  # certificates too: nobody signs devices for us
             self._fail(counted=signed)
         elif signed:
             self._prove(name, algorithm, blob, signature)
@@ -207,7 +207,7 @@ class Authentication(AuthHandler):
             text(algorithm),
             string(blob),
         ))
-        if _verified(algorithm, blob, signed, signature):
+        if _verified(self._keys, algorithm, blob, signed, signature):
             self._conclude(self._login.key_proved(self._user, algorithm, blob))
         else:
             self._login.key_unproved(self._user, algorithm, blob)
@@ -320,7 +320,13 @@ class LoginEndedError(SSHException):
     """We ended the connection before a login; the transport's thread unwinds."""
 
 
-def _verified(algorithm: str, blob: bytes, signed: bytes, signature: bytes) -> bool:
+def _verified(
+    keys: Mapping[str, type[UserKey]],
+    algorithm: str,
+    blob: bytes,
+    signed: bytes,
+    signature: bytes,
+) -> bool:
     """Whether `signature` over `signed` was made with the key in `blob`.
 
     The signature must be of the algorithm that the request names, and the key's own
@@ -332,7 +338,7 @@ def _verified(algorithm: str, blob: bytes, signed: bytes, signature: bytes) -> b
         named = reader.text()
         reader.string()
         reader.end()
-        key = _KEYS[algorithm](Message(blob))
+        key = keys[algorithm](Message(blob))
         if named != algorithm or key.public_blob is not None:
             return False
         return key.verify_ssh_sig(signed, Message(signature)) is True

@@ -24,9 +24,9 @@ from server.model.clock import Clock
 from server.model.errors import ServerError
 from server.settings.schema import SftpSettings
 from server.sftp.authentication import Authentication
+from server.sftp.legacy import TRANSPORTS
 from server.sftp.requests import Requests
 from server.sftp.subsystem import Subsystem
-from server.sftp.transport import SftpTransport
 from server.vfs.filesystem import FileSystem
 from server.vfs.view import View
 
@@ -75,7 +75,7 @@ class Connection(ServerInterface):
         self._draining = False
         self._subsystems: dict[int, Subsystem] = {}
         peer = f"{arrival.source.ip}:{arrival.source.port}"
-        self._transport = SftpTransport(
+        self._transport = TRANSPORTS[arrival.profile](
             sock,
             name=f"sftp-{peer}",
             host_keys=house.host_keys,
@@ -185,6 +185,7 @@ class Connection(ServerInterface):
         return Authentication(
             transport,
             login=self._login,
+            keys=self._transport.user_keys,
             settings=self._house.settings,
             admitted=self._admitted,
         )

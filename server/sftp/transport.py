@@ -16,6 +16,8 @@ from typing import ClassVar, Final
 from paramiko.auth_handler import AuthHandler
 from paramiko.channel import Channel
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
+from paramiko.ecdsakey import ECDSAKey
+from paramiko.ed25519key import Ed25519Key
 from paramiko.kex_curve25519 import KexCurve25519
 from paramiko.kex_group14 import KexGroup14SHA256
 from paramiko.kex_group16 import KexGroup16SHA512
@@ -23,9 +25,12 @@ from paramiko.kex_mlkem import KexMLKEM768X25519
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 from paramiko.pkey import PKey
+from paramiko.rsakey import RSAKey
 from paramiko.ssh_exception import IncompatiblePeer, SSHException
 from paramiko.transport import Transport
 from typing_extensions import override
+
+from server.model.algorithms import old_algorithms
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,41 @@ PEER_SILENT_S_MAX: Final = 300
 REKEY_BYTES: Final = 32 * 1024**3
 """Half of what RFC 4344, section 3.2, allows AES: 2^32 blocks."""
 REKEY_PACKETS: Final = 2**31
+
+UserKey = Ed25519Key | ECDSAKey | RSAKey
+"""What a client may prove itself with."""
+
+# What everyone is offered, in the order in which it is announced.
+KEX: Final[dict[str, type[object]]] = {
+    "mlkem768x25519-sha256": KexMLKEM768X25519,
+    # RFC 8731 gave libssh's method its plain name.
+    "curve25519-sha256": KexCurve25519,
+    "curve25519-sha256@libssh.org": KexCurve25519,
+    "diffie-hellman-group16-sha512": KexGroup16SHA512,
+    "diffie-hellman-group14-sha256": KexGroup14SHA256,
+}
+HOST_KEYS: Final[tuple[str, ...]] = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
+USER_KEYS: Final[dict[str, type[UserKey]]] = {
+    "ssh-ed25519": Ed25519Key,
+    "ecdsa-sha2-nistp256": ECDSAKey,
+    "ecdsa-sha2-nistp384": ECDSAKey,
+    "ecdsa-sha2-nistp521": ECDSAKey,
+    "rsa-sha2-512": RSAKey,
+    "rsa-sha2-256": RSAKey,
+}
+CIPHERS: Final[tuple[str, ...]] = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+)
+MACS: Final[tuple[str, ...]] = (
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+)
 
 
 def load_host_keys(paths: Iterable[Path]) -> list[PKey]:
@@ -126,44 +166,15 @@ class SftpTransport(Transport):
     _CLIENT_ID = "Kagikura"
     _active_check_timeout = ACTIVE_CHECK_S
 
-    _preferred_kex = (
-        "mlkem768x25519-sha256",
-        "curve25519-sha256",
-        "curve25519-sha256@libssh.org",
-        "diffie-hellman-group16-sha512",
-        "diffie-hellman-group14-sha256",
-    )
-    _preferred_keys = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
-    _preferred_pubkeys = (
-        "ssh-ed25519",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "rsa-sha2-512",
-        "rsa-sha2-256",
-    )
-    _preferred_ciphers = (
-        "aes128-gcm@openssh.com",
-        "aes256-gcm@openssh.com",
-        "aes128-ctr",
-        "aes192-ctr",
-        "aes256-ctr",
-    )
-    _preferred_macs = (
-        "hmac-sha2-256-etm@openssh.com",
-        "hmac-sha2-512-etm@openssh.com",
-        "hmac-sha2-256",
-        "hmac-sha2-512",
-    )
+    _preferred_kex = tuple(KEX)
+    _preferred_keys = HOST_KEYS
+    _preferred_pubkeys = tuple(USER_KEYS)
+    _preferred_ciphers = CIPHERS
+    _preferred_macs = MACS
     _preferred_compression = ("none",)
-    _kex_info: ClassVar[dict[str, type[object]]] = {
-        "mlkem768x25519-sha256": KexMLKEM768X25519,
-        # RFC 8731 gave libssh's method its plain name.
-        "curve25519-sha256": KexCurve25519,
-        "curve25519-sha256@libssh.org": KexCurve25519,
-        "diffie-hellman-group16-sha512": KexGroup16SHA512,
-        "diffie-hellman-group14-sha256": KexGroup14SHA256,
-    }
+    _kex_info: ClassVar[dict[str, type[object]]] = KEX
+    user_keys: ClassVar[dict[str, type[UserKey]]] = USER_KEYS
+    """The public-key algorithms of logins; no certificates: nobody signs for us."""
     _channel_handler_table: ClassVar[dict[int, object]] = {
         **Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001 - absent from the stubs
         MSG_CHANNEL_DATA: _feed,
@@ -269,16 +280,26 @@ class SftpTransport(Transport):
         method = next(
             name
             for name, engine in self._kex_info.items()
-            if isinstance(self.kex_engine, engine)
+            if type(self.kex_engine) is engine  # they are each other's subclasses
         )
-        self.algorithms = self._agreed(method)
+        agreed = self._agreed(method)
+        if self.algorithms and old_algorithms(agreed) != old_algorithms(
+            self.algorithms
+        ):
+            raise SSHException("a new key exchange with other algorithms")
+        self.algorithms = agreed
 
     def _agreed(self, method: str) -> str:
-        cipher = self.local_cipher
-        words = [f"kex={method}", f"hostkey={self.host_key_type}", f"cipher={cipher}"]
-        if "gcm" not in cipher:
-            words.append(f"mac={self.local_mac}")
-        return " ".join(words)
+        """What was agreed on; the client's direction too where it differs."""
+        pairs = {
+            (self.local_cipher, self.local_mac),
+            (self.remote_cipher, self.remote_mac),  # type: ignore[attr-defined]  # absent from the stubs
+        }
+        ciphers = sorted({cipher for cipher, _ in pairs})
+        macs = sorted({mac for cipher, mac in pairs if "gcm" not in cipher})
+        words = [f"kex={method}", f"hostkey={self.host_key_type}"]
+        words.append(f"cipher={','.join(ciphers)}")
+        return " ".join([*words, *([f"mac={','.join(macs)}"] if macs else [])])
 
     def _parse_newkeys(self, m: Message) -> None:
         """Put our authentication in the place of paramiko's."""

@@ -2,11 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.sftp import PASSWORD, Person, SftpHouse
+from tests.support.waiting import until
 
 TIMEOUT_S = 60
 
@@ -20,6 +22,8 @@ class OpenSsh:
     keys: Sequence[Path]
     password: str = PASSWORD
     code: str = ""
+    more: Sequence[str] = ()
+    """More options, such as `-oBindAddress=127.0.5.1`."""
 
     def sftp(self, *commands: str) -> subprocess.CompletedProcess[str]:
         """Run commands in batch mode: the first that fails ends it with status 1."""
@@ -33,6 +37,26 @@ class OpenSsh:
             str(self.house.port),
         ]
         return self._run([*arguments, "-b", "-", self.address], batch)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """A session that is open and idle for the length of the block."""
+        port = str(self.house.port)
+        with subprocess.Popen(
+            ["sftp", *self.options, "-P", port, self.address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environ(),
+        ) as process:
+            name = self.person.name
+            until(
+                lambda: self.house.records(operation="login", login=name),
+                what="the session is open",
+            )
+            yield
+
+            process.terminate()
 
     def scp(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Copy; `REMOTE:` at the start of an argument stands for the server."""
@@ -67,6 +91,7 @@ class OpenSsh:
             "-oNumberOfPasswordPrompts=1",
             "-oLogLevel=ERROR",
             *keys,
+            *self.more,
         ]
 
     def _run(
@@ -79,13 +104,16 @@ class OpenSsh:
             text=True,
             timeout=TIMEOUT_S,
             check=False,
-            env={
-                **os.environ,
-                "LC_ALL": "C.UTF-8",
-                "SSH_ASKPASS": str(self._askpass()),
-                "SSH_ASKPASS_REQUIRE": "force",
-            },
+            env=self._environ(),
         )
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "LC_ALL": "C.UTF-8",
+            "SSH_ASKPASS": str(self._askpass()),
+            "SSH_ASKPASS_REQUIRE": "force",
+        }
 
     def _askpass(self) -> Path:
         path = self.house.folder / f"askpass-{self.person.name}"

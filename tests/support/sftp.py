@@ -37,7 +37,7 @@ from server.audit.gate import Gate
 from server.audit.journal import Journal
 from server.auth import tables, totp
 from server.auth.accounts import bump_revision, write_networks, write_ports
-from server.auth.keys import parse_ssh_key
+from server.auth.keys import read_ssh_key
 from server.auth.password import Hasher
 from server.auth.records import add, change, new_id
 from server.auth.totp import SecretBox
@@ -98,12 +98,17 @@ class SftpHouse:
     line_id: str = ""
 
     def add_person(
-        self, name: str, *, factors: str = "key+password", code: bool = False
+        self,
+        name: str,
+        *,
+        factors: str = "key+password",
+        code: bool = False,
+        key: Path | None = None,
     ) -> Person:
-        """Add an active login with a registered Ed25519 key."""
-        key = new_key(self.folder / f"{name}_key")
+        """Add an active login with a registered key, Ed25519 unless one is given."""
+        key = key or new_key(self.folder / f"{name}_key")
         login_id, device_id, secret = new_id(), new_id(), ""
-        public, key_sha256 = parse_ssh_key(key.with_suffix(".pub").read_text())
+        public = read_ssh_key(key.with_suffix(".pub").read_text())
         with writing(self.engine) as connection:
             add(
                 connection,
@@ -127,8 +132,9 @@ class SftpHouse:
                 login_id=login_id,
                 name="laptop",
                 state="active",
-                ssh_key=public,
-                key_sha256=key_sha256,
+                ssh_key=public.ssh_key,
+                key_sha256=public.sha256,
+                weak_key=public.weak,
                 certificate="",
                 added_us=1,
             )
@@ -143,6 +149,35 @@ class SftpHouse:
         with writing(self.engine) as connection:
             change(connection, tables.DEVICE, person.device_id, state="locked")
             bump_revision(connection)
+
+    def add_line(
+        self, name: str, networks: Sequence[str], *, crypto: str = "modern"
+    ) -> str:
+        """Open another line of the contract; its id."""
+        line_id = new_id()
+        with writing(self.engine) as connection:
+            add(
+                connection,
+                tables.LINE,
+                id=line_id,
+                contract_id=self.contract_id,
+                name=name,
+                networks=write_networks(networks),
+                ports=write_ports([]),
+                state="active",
+                crypto=crypto,
+                added_us=1,
+            )
+            bump_revision(connection)
+        self.watch.refresh()
+        return line_id
+
+    def set_line(self, line_id: str, **values: object) -> None:
+        """Change a line as the CLI does; every process notices."""
+        with writing(self.engine) as connection:
+            change(connection, tables.LINE, line_id, **values)
+            bump_revision(connection)
+        self.watch.refresh()
 
     def move_line(self, networks: Sequence[str]) -> None:
         """Let the line cover other networks."""

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from server.auth import certificates
 from server.auth.keys import (
     KeyRefusedError,
+    offered_key,
     parse_certificate,
     parse_ssh_key,
-    sha256_of_blob,
     spki_sha256,
 )
 
@@ -30,7 +30,7 @@ def test_ssh_and_tls_name_the_same_key_alike() -> None:
     algorithm, encoded = line.split()[:2]
 
     by_line = parse_ssh_key(line)[1]
-    by_blob = sha256_of_blob(algorithm, base64.b64decode(encoded))
+    by_blob = offered_key(algorithm, base64.b64decode(encoded)).sha256
     by_certificate = parse_certificate(certificates.certificate_pem(certificate))[1]
 
     assert by_line == by_blob == by_certificate == spki_sha256(key.public_key())
@@ -41,7 +41,7 @@ def test_an_rsa_key_serves_its_newer_signature_algorithms() -> None:
     line = line_of(rsa.generate_private_key(65537, 2048))
     blob = base64.b64decode(line.split()[1])
 
-    names = {sha256_of_blob(a, blob) for a in ("rsa-sha2-256", "rsa-sha2-512")}
+    names = {offered_key(a, blob).sha256 for a in ("rsa-sha2-256", "rsa-sha2-512")}
 
     assert names == {parse_ssh_key(line)[1]}
 
@@ -60,7 +60,7 @@ def test_an_rsa_key_serves_its_newer_signature_algorithms() -> None:
 def test_a_malformed_key_is_refused_softly(algorithm: str, blob: bytes) -> None:
     """What a stranger sends must end in a refusal, never in a traceback."""
     with pytest.raises(KeyRefusedError):
-        sha256_of_blob(algorithm, blob)
+        offered_key(algorithm, blob)
 
 
 def test_weak_and_foreign_keys_are_refused_with_words() -> None:

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from server.cli import values
+from server.model.algorithms import LineCrypto
 from server.model.operation import Right
 
 DAY_US = 86_400_000_000
@@ -99,8 +100,15 @@ def test_rights_are_a_preset_or_a_list() -> None:
 def test_old_algorithms_need_an_end() -> None:
     """Legacy without a date stays for ever."""
     assert values.crypto_of("modern") == "modern"
-    assert values.crypto_of("legacy-until:2999-01-01") == "legacy-until:2999-01-01"
-    for text in ("legacy", "legacy-until:", "legacy-until:2020-01-01"):
+    for word in ("legacy", "legacy+group1"):
+        read = LineCrypto.parse(values.crypto_of(f"{word}-until:2999-01-01"))
+        assert (read.profile, read.until_us) == (word, values.end_us("2999-01-01"))
+    for text in (
+        "legacy",
+        "legacy-until:",
+        "legacy-until:2020-01-01",
+        "old-until:2999",
+    ):
         with pytest.raises(typer.BadParameter):
             values.crypto_of(text)
 
