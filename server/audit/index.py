@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,6 +18,16 @@ from server.model.event import Json
 Row = dict[str, Json]
 """A record's fields and its `row` number."""
 
+
+class Line(NamedTuple):
+    """A record as stored: its canonical line, hash and all, without the line feed."""
+
+    row: int
+    record: str
+    time_us: int
+
+
+_PAGE: Final = 2000
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -82,6 +92,36 @@ def rows_of(connection: Connection, statement: sa.Select[int, str]) -> list[Row]
         {"row": row, **json.loads(record)}
         for row, record in connection.execute(statement)
     ]
+
+
+def oldest_first(index: Index, conditions: list[Condition]) -> Iterator[Line]:
+    """Yield all records that are there now and meet the conditions, by their time.
+
+    Page by page, so that no long transaction keeps the recorder's log from being
+    folded in; what comes in meanwhile is left out.
+
+    Raises:
+        UnavailableError: The DB cannot be read.
+    """
+    column = RECORDS.c
+    with index.reading() as connection:
+        top = connection.execute(sa.select(sa.func.max(column.row))).scalar() or 0
+    page = (
+        sa
+        .select(column.row, column.record, column.time_us)
+        .where(*conditions, column.row <= top)
+        .order_by(column.time_us, column.row)
+        .limit(_PAGE)
+    )
+    statement = page
+    while True:
+        with index.reading() as connection:
+            lines = [Line(*found) for found in connection.execute(statement)]
+        yield from lines
+        if len(lines) < _PAGE:
+            return
+        at = sa.tuple_(lines[-1].time_us, lines[-1].row)
+        statement = page.where(sa.tuple_(column.time_us, column.row) > at)
 
 
 def split_id(record_id: str) -> tuple[str, int]:

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, Self, Unpack, cast
+from typing import BinaryIO, Final, Protocol, Self, Unpack
 
 import sqlalchemy as sa
 
-from server.audit import export, hashchain, segment
+from server.audit import export, find, hashchain, segment
 from server.audit.act import Act
+from server.audit.export import Exported, Form
 from server.audit.hashchain import ChainError
-from server.audit.index import Index, fetch, place
+from server.audit.headings import Language
+from server.audit.index import Index, Line, fetch, oldest_first, place
 from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
+from server.audit.manifest import Notary
 from server.audit.query import LIMIT_MAX, Condition, Query
 from server.audit.tables import RECORDS, STREAMS
 from server.audit.tail import Tail, Wish
@@ -26,7 +29,7 @@ from server.db.engine import Connection
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
 
-_PAGE: Final = 1000
+_TELL_EVERY: Final = 5000
 _ALL: Final = Query()
 
 
@@ -71,7 +74,15 @@ class Reader:
     """One reader's view of the audit DB, opened read-only."""
 
     def __init__(
-        self, url: str, *, journal: Path, node: str, gate: Recording, who: Fields
+        self,
+        url: str,
+        *,
+        journal: Path,
+        node: str,
+        gate: Recording,
+        who: Fields,
+        notary: Notary,
+        timeout_s: float = 30,
     ) -> None:
         """Read the DB at `url`.
 
@@ -81,32 +92,31 @@ class Reader:
             node: This machine's name.
             gate: Where the reading is recorded.
             who: Who reads.
+            notary: Signs the manifests of exports.
+            timeout_s: Seconds that a search may take.
         """
         self._index = Index(url)
         self._journal = journal
         self._node = node
         self._gate = gate
         self._who = who
+        self._notary = notary
+        self._timeout_s = timeout_s
 
     def search(self, query: Query) -> list[Row]:
         """Find one page of records, newest first.
 
         Raises:
-            NotFoundError: `query.before` names no row.
+            NotFoundError: `query.before` or `query.after` names no row.
+            QueryTimeoutError: It took too long.
             UnavailableError: The DB cannot be read.
             AuditUnavailableError: The search cannot be recorded.
         """
-        limit = min(max(query.limit, 1), LIMIT_MAX)
-        order = RECORDS.c.time_us.desc(), RECORDS.c.row.desc()
-        with self._index.reading() as connection:
-            conditions = query.conditions()
-            if query.before:
-                row, time_us = place(connection, query.before)
-                conditions.append(
-                    sa.tuple_(RECORDS.c.time_us, RECORDS.c.row)
-                    < sa.tuple_(time_us, row)
-                )
-            found = fetch(connection, conditions, order, limit)
+        with (
+            self._index.reading() as connection,
+            time_limit(connection, self._timeout_s),
+        ):
+            found = find.records(connection, query)
         detail: dict[str, Json] = {"query": query.as_detail(), "count": len(found)}
         self._gate.event(self._who, Operation.AUDIT_SEARCH, Outcome.DONE, detail=detail)
         return found
@@ -151,31 +161,51 @@ class Reader:
         )
         yield from tail.rows(stop)
 
-    def export_csv(self, file: BinaryIO, query: Query) -> export.Exported:
-        """Write all records that a query finds, oldest first, as CSV.
+    def export(
+        self,
+        file: BinaryIO,
+        query: Query,
+        form: Form,
+        *,
+        language: Language = Language.EN,
+        moved: Callable[[float], None] = lambda _share: None,
+    ) -> tuple[Exported, bytes]:
+        """Write all records that a query finds, oldest first.
 
         Args:
-            file: Takes UTF-8 bytes.
+            file: Takes the bytes.
             query: Paging and limit are not looked at.
+            form: How records are written.
+            language: Of the CSV's headings.
+            moved: Told which share of the time asked for lies behind, 0 to 1.
 
         Returns:
-            How many records, and the SHA-256 of what was written.
+            What was written, and its signed manifest.
 
         Raises:
-            UnavailableError: The DB cannot be read.
+            UnavailableError: The DB cannot be read, or no key is there to sign with.
             AuditUnavailableError: The export cannot be recorded; if it was already
                 begun, what was written must not be used.
         """
+        conditions = query.conditions()
+        self._notary.require_key()
         with self._gate.act(self._who, Operation.AUDIT_EXPORT) as act:
-            act.note(detail={"query": query.as_detail(), "format": "csv"})
+            act.note(detail={"query": query.as_detail(), "format": form})
             act.begin()
-            exported = export.write_csv(file, self._all(query.conditions()))
+            ends = self._ends(conditions)
+            lines = _told(oldest_first(self._index, conditions), ends, moved)
+            exported = export.write(file, lines, form, language=language)
             act.note(
-                detail={"count": exported.count},
+                detail={
+                    "count": exported.count,
+                    "first": exported.first,
+                    "last": exported.last,
+                },
                 sha256=exported.sha256,
                 bytes=exported.bytes,
             )
-        return exported
+            signed = self._notary.sign(exported, form, query.as_detail())
+        return exported, signed
 
     def indexed_up_to(self) -> list[Indexed]:
         """How far the DB has come with each stream of this node.
@@ -214,30 +244,20 @@ class Reader:
         """Let go of the DB."""
         self.close()
 
-    def _following(
-        self, cursor: int, conditions: list[Condition], until: int | None = None
-    ) -> tuple[list[Row], int, bool]:
-        """One page behind `cursor`: rows, the new cursor, whether that was all."""
+    def _ends(self, conditions: list[Condition]) -> tuple[int, int]:
+        """The times of the first and the last record that meet the conditions."""
+        column = RECORDS.c
+        ends = []
         with self._index.reading() as connection:
-            top = connection.execute(sa.select(sa.func.max(RECORDS.c.row))).scalar()
-            end = min(top or 0, until) if until is not None else top or 0
-            if end <= cursor:
-                return [], cursor, True
-            between = [RECORDS.c.row > cursor, RECORDS.c.row <= end, *conditions]
-            rows = fetch(connection, between, (RECORDS.c.row.asc(),), _PAGE)
-        if len(rows) == _PAGE:
-            return rows, cast("int", rows[-1]["row"]), False
-        return rows, end, True
-
-    def _all(self, conditions: list[Condition]) -> Iterator[Row]:
-        """Every row there is now, page by page."""
-        with self._index.reading() as connection:
-            newest = sa.select(sa.func.max(RECORDS.c.row))
-            until = connection.execute(newest).scalar() or 0
-        cursor, ended = 0, False
-        while not ended:
-            rows, cursor, ended = self._following(cursor, conditions, until)
-            yield from rows
+            for order in (
+                (column.time_us.asc(), column.row.asc()),
+                (column.time_us.desc(), column.row.desc()),
+            ):
+                statement = (
+                    sa.select(column.time_us).where(*conditions).order_by(*order)
+                )
+                ends.append(connection.execute(statement.limit(1)).scalar() or 0)
+        return ends[0], ends[1]
 
     def _written(self, stream: str, seq: int) -> bool:
         """Whether a stream of this node has come so far."""
@@ -249,6 +269,18 @@ class Reader:
             return hashchain.parse(line).seq
         except ChainError:
             return 0
+
+
+def _told(
+    lines: Iterator[Line], ends: tuple[int, int], moved: Callable[[float], None]
+) -> Iterator[Line]:
+    """Pass lines on; every so many, tell how far they have come in time."""
+    first, last = ends
+    for number, line in enumerate(lines):
+        if number % _TELL_EVERY == 0:
+            moved((line.time_us - first) / max(last - first, 1))
+        yield line
+    moved(1.0)
 
 
 def _time_of(connection: Connection, stream: str, seq: int) -> str:

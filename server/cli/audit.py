@@ -10,12 +10,15 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from server.audit.export import Form
+from server.audit.headings import Language
 from server.audit.query import LIMIT_MAX, Query
 from server.audit.search import Reader
 from server.cli.context import trail_reader
 from server.cli.files import new_file
 from server.cli.filters import filtered
 from server.cli.output import JsonFlag, Output, say
+from server.cli.progress import Progress
 from server.cli.records import line_of
 
 app = typer.Typer(no_args_is_help=True, help="Search, follow and export the trail.")
@@ -95,25 +98,60 @@ def tail(
 def export(
     context: typer.Context,
     query: Query,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="As CSV for spreadsheets (the only form).")
-    ] = True,
+    csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets.")] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="JSON Lines, each record as chained.")
+    ] = False,
+    lang: Annotated[
+        Language, typer.Option(help="Of the CSV's headings.")
+    ] = Language.EN,
     target: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="A new file; else stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="A new file, and FILE.manifest.json beside it; else stdout.",
+        ),
+    ] = None,
+    signed: Annotated[
+        Path | None,
+        typer.Option("--manifest", metavar="FILE", help="The manifest's place."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write all records that the filters find, oldest first."""
+    """Write all records that the filters find, oldest first, as CSV or JSON Lines.
+
+    `kagikura audit verify` checks a file by its manifest.
+    """
+    if csv and jsonl:
+        raise typer.BadParameter("--csv or --jsonl, not both")
     if as_json and target is None:
         raise typer.BadParameter("--json tells about the file of --output: name one")
-    with _opened(target) as file, trail_reader(context) as reader:
-        exported = reader.export_csv(file, query)
-    Output(as_json=as_json and csv).done(
+    if signed is None and target is not None:
+        signed = target.with_name(f"{target.name}.manifest.json")
+    with (
+        _opened(target) as file,
+        _opened_manifest(signed) as beside,
+        trail_reader(context) as reader,
+    ):
+        exported, manifest = reader.export(
+            file,
+            query,
+            Form.JSONL if jsonl else Form.CSV,
+            language=lang,
+            moved=Progress(),
+        )
+        if beside is not None:
+            beside.write(manifest)
+    Output(as_json=as_json).done(
         f"{exported.count} records, SHA-256 {exported.sha256}",
         {
-            "file": str(target),
+            "file": str(target) if target else None,
+            "manifest": str(signed) if signed else None,
             "records": exported.count,
+            "first": exported.first,
+            "last": exported.last,
             "bytes": exported.bytes,
             "sha256": exported.sha256,
         },
@@ -135,6 +173,16 @@ def _opened(target: Path | None) -> Iterator[BinaryIO]:
     if target is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
+        return
+    with new_file(target) as file:
+        yield file
+
+
+@contextmanager
+def _opened_manifest(target: Path | None) -> Iterator[BinaryIO | None]:
+    """The manifest's file, where one is wanted."""
+    if target is None:
+        yield None
         return
     with new_file(target) as file:
         yield file

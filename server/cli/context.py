@@ -13,7 +13,7 @@ import typer
 
 from server.access.administration import Administration
 from server.audit.search import Reader
-from server.daemon import build
+from server.daemon import build, reading
 from server.settings.loader import Loaded, load
 
 
@@ -71,7 +71,7 @@ def trail_reader(context: typer.Context) -> Iterator[Reader]:
     settings = loaded(context).settings
     who = operator()
     become_owner(settings.state_dir)
-    with build.trail_reader(settings, who) as found:
+    with reading.trail_reader(settings, who) as found:
         yield found
 
 

@@ -16,38 +16,36 @@ from server.access.recovery import recover_admin_acts
 from server.access.tls import Certificates
 from server.audit.checkpointer import Checkpointer
 from server.audit.recorder import Recorder
-from server.audit.search import Reader
 from server.auth import live
 from server.auth.password import Hasher
 from server.daemon import logs, sockets
 from server.daemon.children import Link
 from server.daemon.keeper import Job, keep_until_told, record_the_rest
 from server.daemon.parts import (
-    CLOCK,
-    SYSTEM,
-    PassingTrail,
-    Trail,
-    checkpoint_folders,
     is_running,
     leave_at_once,
     only_one,
     opened_accounts,
-    opened_cli_trail,
     opened_disk,
-    opened_trail,
     recover,
     require_initialised,
-    signing_keys,
     tell_exit,
 )
+from server.daemon.reading import operator_fields, trail_reader
 from server.daemon.serving import worker
 from server.daemon.supervisor import Sockets, Start, Supervisor
+from server.daemon.trail import (
+    CLOCK,
+    SYSTEM,
+    Trail,
+    checkpoint_folders,
+    opened_cli_trail,
+    opened_trail,
+    signing_keys,
+)
 from server.db.engine import DatabaseError, Engine, reading
 from server.db.migrate import Chain, upgrade
 from server.model.errors import UnavailableError
-from server.model.event import Fields, actor_fields
-from server.model.identity import Actor
-from server.model.operation import Protocol
 from server.settings.loader import load
 from server.settings.places import Places
 from server.settings.schema import Settings
@@ -204,32 +202,13 @@ def _administration(
             engine=engine,
             ledger=Ledger(engine, trail.gate, clock=CLOCK),
             clock=CLOCK,
-            who=_operator(operator),
+            who=operator_fields(operator),
             settings=settings.auth,
             hasher=Hasher(settings.auth),
             keys=keys,
             erase=LocalLeftovers(disk).erase,
         )
     )
-
-
-@contextmanager
-def trail_reader(settings: Settings, operator: str) -> Iterator[Reader]:
-    """The trail for one command that reads it.
-
-    Raises:
-        NotInitialisedError: `kagikura init` was not run.
-    """
-    require_initialised(settings)
-    places = Places(settings)
-    with Reader(
-        places.audit_url,
-        journal=places.journal,
-        node=settings.node,
-        gate=PassingTrail(settings),
-        who=_operator(operator),
-    ) as reader:
-        yield reader
 
 
 def initialise(
@@ -290,7 +269,3 @@ def status(settings: Settings) -> Facts:
     except UnavailableError as error:
         facts["audit"] = str(error)
     return facts
-
-
-def _operator(name: str) -> Fields:
-    return actor_fields(Actor(protocol=Protocol.CLI, login=name))

@@ -17,17 +17,19 @@ from server.auth.password import Hasher
 from server.daemon import logs
 from server.daemon.children import Link
 from server.daemon.parts import (
-    CLOCK,
-    Trail,
     leave_at_once,
     opened_accounts,
     opened_disk,
-    opened_trail,
     recover,
     require_initialised,
     tell_exit,
 )
 from server.daemon.supervisor import Start
+from server.daemon.trail import (
+    CLOCK,
+    Trail,
+    opened_trail,
+)
 from server.daemon.worker import FrontEnd, serve_until_told
 from server.db.engine import Engine
 from server.settings.schema import Settings

@@ -118,6 +118,8 @@ def test_an_export_opens_in_a_spreadsheet_and_tells_its_hash(
     assert told["sha256"] == hashlib.sha256(content).hexdigest()
     exported = daemon.records(operation="audit_export", outcome="done")
     assert exported[-1]["sha256"] == told["sha256"]
+    signed = json.loads(target.with_name("trail.csv.manifest.json").read_text())
+    assert signed["sha256"] == told["sha256"]
 
 
 def test_an_export_to_stdout_is_csv_alone(daemon: Daemon) -> None:

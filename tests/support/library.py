@@ -6,6 +6,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from server.audit.gate import Gate
+from server.audit.keys import SigningKeys
+from server.audit.manifest import Notary
 from server.audit.recorder import Recorder
 from server.audit.search import Reader
 from server.audit.tables import METADATA
@@ -28,13 +30,20 @@ class Library:
         self.workers = [open_journal(self.journals, slot) for slot in workers]
         self.cli = open_journal(self.journals, "cli")
         self.gate = Gate(self.cli, clock=SystemClock(), settings=audit_settings())
+        self.keys = SigningKeys(folder / "keys", node=NODE, clock=SystemClock())
+        self.keys.prepare()
         self.record()
         self.reader = self.open_reader()
 
     def open_reader(self) -> Reader:
         """One more reader."""
         return Reader(
-            self.url, journal=self.journals, node=NODE, gate=self.gate, who=AUDITOR
+            self.url,
+            journal=self.journals,
+            node=NODE,
+            gate=self.gate,
+            who=AUDITOR,
+            notary=Notary(self.keys, SystemClock()),
         )
 
     def write(self, records: Sequence[Fields], worker: int = 0) -> None:

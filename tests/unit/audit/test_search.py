@@ -1,7 +1,5 @@
-"""Search, tail and export: what is found, in which order, and that it is on record."""
+"""Search: what is found, in which order, and that it is on record."""
 
-import csv
-import hashlib
 import io
 import threading
 from collections.abc import Iterator
@@ -9,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server.audit.export import cell
-from server.audit.gate import Gate
+from server.audit.export import Form
+from server.audit.manifest import Notary
 from server.audit.query import Query
-from server.audit.recorder import Recorder
 from server.audit.search import Reader, Row
 from server.model.clock import SystemClock, parse_rfc3339
 from server.model.errors import (
@@ -21,10 +18,9 @@ from server.model.errors import (
     UnavailableError,
 )
 from server.model.event import Fields
-from tests.support.trail import NODE, audit_settings, event, open_journal
+from tests.support.library import AUDITOR, Library
+from tests.support.trail import NODE, event
 from tests.support.waiting import until
-
-AUDITOR: Fields = {"protocol": "cli", "login": "os:root"}
 
 DEVICE = "01JABCDEFGHJKMNPQRSTVWXYZ0"
 
@@ -39,51 +35,20 @@ RECORDS: list[Fields] = [
 ]
 
 
-class Library:
-    """A trail that is recorded, and a reader of it."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.journals = folder / "journal"
-        self.url = url
-        self.journal = open_journal(self.journals)
-        self.cli = open_journal(self.journals, "cli")
-        self.gate = Gate(self.cli, clock=SystemClock(), settings=audit_settings())
-        self.write(RECORDS)
-        self.record()
-        self.reader = Reader(
-            url, journal=self.journals, node=NODE, gate=self.gate, who=AUDITOR
-        )
-
-    def write(self, records: list[Fields]) -> None:
-        """More records of the worker."""
-        for fields in records:
-            self.journal.append(fields)
-        self.journal.settle()
-
-    def record(self) -> None:
-        """Have the recorder bring the DB up to date."""
-        self.cli.settle()
-        assert Recorder(self.journals, self.url, node=NODE).drain(20)
-
-    def own(self, operation: str) -> list[Row]:
-        """What was recorded of the reading itself."""
-        self.record()
-        return self.reader.search(Query(operation=operation))
-
-    def close(self) -> None:
-        """Close all."""
-        self.reader.close()
-        self.gate.close()
-        self.cli.close()
-        self.journal.close()
-
-
 @pytest.fixture
 def library(tmp_path: Path, database_url: str) -> Iterator[Library]:
     """On SQLite and on PostgreSQL."""
     opened = Library(tmp_path, database_url)
+    opened.write(RECORDS)
+    opened.record()
     yield opened
     opened.close()
+
+
+def _own(library: Library, operation: str) -> list[Row]:
+    """What was recorded of the reading itself."""
+    library.record()
+    return library.reader.search(Query(operation=operation))
 
 
 def _numbers(rows: list[Row]) -> list[int]:
@@ -167,7 +132,7 @@ def test_a_search_is_on_record(library: Library) -> None:
     """Who looked for what is part of the trail."""
     library.reader.search(Query(login="bob", limit=5))
 
-    (row,) = library.own("audit_search")
+    (row,) = _own(library, "audit_search")
 
     assert row["login"] == "os:root"
     assert row["detail"] == {"count": 2, "query": {"login": "bob"}}
@@ -180,7 +145,7 @@ def test_a_search_that_cannot_be_recorded_shows_nothing(library: Library) -> Non
     with pytest.raises(AuditUnavailableError):
         library.reader.search(Query())
     with pytest.raises(AuditUnavailableError):
-        library.reader.export_csv(io.BytesIO(), Query())
+        library.reader.export(io.BytesIO(), Query(), Form.CSV)
 
 
 def test_an_unknown_page_is_an_error(library: Library) -> None:
@@ -195,7 +160,12 @@ def test_a_missing_db_is_told_as_unavailable(library: Library, tmp_path: Path) -
     url = f"sqlite:///{tmp_path / 'none.db'}"
     with (
         Reader(
-            url, journal=tmp_path, node=NODE, gate=library.gate, who=AUDITOR
+            url,
+            journal=tmp_path,
+            node=NODE,
+            gate=library.gate,
+            who=AUDITOR,
+            notary=Notary(library.keys, SystemClock()),
         ) as reader,
         pytest.raises(UnavailableError),
     ):
@@ -227,7 +197,7 @@ def test_tail_begins_with_the_last_few(library: Library) -> None:
     )
 
     assert _numbers(rows) == [4, 6]
-    assert len(library.own("audit_tail")) == 1
+    assert len(_own(library, "audit_tail")) == 1
 
 
 def test_tail_follows_without_gap_or_repeat(library: Library) -> None:
@@ -255,71 +225,6 @@ def test_tail_follows_without_gap_or_repeat(library: Library) -> None:
     stop.set()
     thread.join(10)
     assert _numbers(seen) == list(range(101, 400, 2))
-
-
-def test_the_csv_is_what_spreadsheets_read(library: Library) -> None:
-    """UTF-8 with BOM, RFC 4180 line ends, every record and field in it."""
-    file = io.BytesIO()
-
-    exported = library.reader.export_csv(file, Query(contract="main"))
-
-    text = file.getvalue()
-    assert text.startswith(b"\xef\xbb\xbf")
-    assert text.count(b"\r\n") == text.count(b"\n") == exported.count + 1
-    rows = list(csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline="")))
-    assert [row["act"] for row in rows] == [f"act-{n}" for n in (0, 1, 2, 3, 4, 6)]
-    assert rows[-1]["path"] == "/private/申告/第1表.pdf"
-    assert exported.count == 6
-
-
-def test_an_export_is_on_record_with_its_hash(library: Library) -> None:
-    """A file that turns up elsewhere can be matched with who took it."""
-    file = io.BytesIO()
-    exported = library.reader.export_csv(file, Query(login="bob"))
-
-    outcome, intent = library.own("audit_export")
-
-    assert exported.sha256 == hashlib.sha256(file.getvalue()).hexdigest()
-    assert outcome["sha256"] == exported.sha256
-    assert isinstance(outcome["detail"], dict)
-    assert outcome["detail"]["count"] == 2
-    assert intent["phase"] == "intent"
-
-
-def test_many_pages_are_exported_once_each(library: Library) -> None:
-    """The seams between pages lose and repeat nothing."""
-    library.write([event(number) for number in range(1000, 3500)])
-    library.record()
-    file = io.BytesIO()
-
-    library.reader.export_csv(file, Query(path="", operation="delete", login="alice"))
-
-    text = file.getvalue().decode("utf-8-sig")
-    acts = [row["act"] for row in csv.DictReader(io.StringIO(text, newline=""))]
-    assert acts[-2500:] == [f"act-{n}" for n in range(1000, 3500)]
-    assert len(acts) == len(set(acts))
-
-
-@pytest.mark.parametrize("first", list("=+-@\t\r\n\0＝＋－＠"))  # noqa: RUF001 - the full-width forms are meant
-def test_no_cell_is_a_formula(first: str) -> None:
-    """A file's name must not run code in the auditor's spreadsheet."""
-    assert cell(f"{first}cmd|' /C calc'!A0").startswith("'")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, ""),
-        (0, "0"),
-        (True, "true"),
-        ("a,b", "a,b"),
-        ([[0, 5]], "[[0,5]]"),
-        ({"b": "ü", "a": 1}, '{"a":1,"b":"ü"}'),
-    ],
-)
-def test_a_cell_is_plain_text(value: object, text: str) -> None:
-    """Structured fields stay readable and can be parsed again."""
-    assert cell(value) == text  # type: ignore[arg-type]  # the table's values are JSON
 
 
 def test_what_is_not_indexed_yet_is_told(library: Library) -> None:
