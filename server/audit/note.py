@@ -182,6 +182,9 @@ def _signature(line: str) -> Signature:
 
 def _base64(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        octets = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise NoteError("not base64") from error
+    if base64.b64encode(octets).decode("ascii") != text:
+        raise NoteError("not base64 as it must be")  # spare bits that say nothing
+    return octets

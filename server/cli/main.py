@@ -22,6 +22,7 @@ from server.cli import (
     group,
     line,
     login,
+    proof,
     serve,
     session,
 )
@@ -42,6 +43,8 @@ app.command("serve")(serve.serve)
 app.command("status")(serve.status)
 app.command("ca")(serve.ca)
 app.command("enrol")(login.enrol)
+audit.app.command("verify")(proof.verify)
+audit.app.command("key")(proof.key)
 for noun in (
     contract,
     line,

@@ -1,0 +1,112 @@
+"""The composition root of `kagikura audit verify` and `audit key`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.audit import evidence, exported
+from server.audit.checkpoint import CheckpointFolder
+from server.audit.evidence import Report
+from server.audit.note import NoteError, VerifierKey
+from server.daemon.parts import require_initialised
+from server.daemon.trail import checkpoint_folders, signing_keys
+from server.model.errors import UnavailableError
+from server.settings.places import Places
+from server.settings.schema import Settings
+
+
+class KeyTextError(UnavailableError):
+    """What was given as a public key is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A file to verify, away from any store."""
+
+    path: Path
+    manifest: Path | None
+    checkpoints: Path | None
+
+
+def audit_key(settings: Settings) -> str:
+    """The public key that proves the trail, as `name+id+key`.
+
+    Raises:
+        NotInitialisedError: `kagikura init` was not run.
+        KeysMissingError: The store has no signing keys yet.
+    """
+    require_initialised(settings)
+    return str(signing_keys(settings).root)
+
+
+def public_key(text: str) -> VerifierKey | None:
+    """Read a key as given: `name+id+key`, or a file that holds it; empty for none.
+
+    Raises:
+        KeyTextError: It is none.
+        OSError: The file cannot be read.
+    """
+    if not text:
+        return None
+    try:
+        told = text if "+" in text else Path(text).read_text("utf-8")
+        return VerifierKey.parse(told)
+    except (NoteError, UnicodeDecodeError) as error:
+        raise KeyTextError(f"The public key cannot be read: {error}.") from error
+
+
+def verify_store(
+    settings: Settings,
+    root: VerifierKey | None,
+    *,
+    journal: bool,
+    database: bool,
+    checkpoints: Path | None = None,
+) -> list[Report]:
+    """Verify what lies in the store that the settings name.
+
+    Args:
+        settings: Where it lies and which node it is.
+        root: The root's public key; None trusts the store's own.
+        journal: Verify the journals.
+        database: Verify the audit DB.
+        checkpoints: More checkpoints; then the DB must reach the last of all.
+
+    Raises:
+        UnavailableError: Something cannot be read.
+        OSError: The same.
+    """
+    folders = checkpoint_folders(settings)
+    if checkpoints is not None:
+        folders.append(_node_folder(checkpoints, settings.node))
+    places = Places(settings)
+    reports = []
+    if journal:
+        reports.append(
+            evidence.verify_journals(
+                places.journal, folders, node=settings.node, root=root
+            )
+        )
+    if database:
+        reports.append(
+            evidence.verify_database(
+                places.audit_url, folders, root=root, strict=checkpoints is not None
+            )
+        )
+    return reports
+
+
+def verify_file(file: Exported, root: VerifierKey | None) -> Report:
+    """Verify an export or an archive.
+
+    Raises:
+        UnavailableError: Something cannot be read.
+        OSError: The same.
+    """
+    folders = [CheckpointFolder(file.checkpoints)] if file.checkpoints else []
+    return exported.verify_export(file.path, file.manifest, folders, root=root)
+
+
+def _node_folder(checkpoints: Path, node: str) -> CheckpointFolder:
+    """The folder itself, or the one for the node in it."""
+    inside = checkpoints / node
+    return CheckpointFolder(inside if inside.is_dir() else checkpoints)
