@@ -1,4 +1,8 @@
-"""What can be asked of the trail, as SQL conditions."""
+"""What can be asked of the trail, as SQL conditions.
+
+All filters that are given must hold. Text is compared as it is, except `contains`,
+which finds NFC and NFD alike and upper and lower case alike (`server.audit.paths`).
+"""
 
 import re
 from dataclasses import dataclass, fields
@@ -6,7 +10,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from server.audit.tables import KEY_CHARACTERS_MAX, RECORDS, key_of
+from server.audit.paths import fold
+from server.audit.tables import (
+    KEY_CHARACTERS_MAX,
+    PATHS,
+    RECORDS,
+    key_of,
+    source_range,
+)
 from server.model.event import Json
 
 LIMIT_MAX: Final = 1000
@@ -41,7 +52,7 @@ class Query:
     """A device's id or its name."""
     line: str = ""
     source: str = ""
-    """The address a connection came from."""
+    """The address a connection came from, or a network (`192.0.2.0/24`)."""
     protocol: str = ""
     operation: str = ""
     outcome: str = ""
@@ -53,11 +64,13 @@ class Query:
     under: str = ""
     """This path and all below it, as path or target."""
     contains: str = ""
-    """Text anywhere in the path or target; ASCII letters of either case."""
+    """Text anywhere in the path or target, in either case."""
     limit: int = 100
     """Rows a page has at most, 1 to `LIMIT_MAX`."""
     before: str = ""
-    """The `id` of the last row of the page before; the next page follows it."""
+    """The `id` of a page's last row: the page of older rows behind it."""
+    after: str = ""
+    """The `id` of a page's first row: the page of newer rows before it."""
 
     def as_detail(self) -> dict[str, Json]:
         """The filters that were given, for the record of the search."""
@@ -67,58 +80,76 @@ class Query:
         del told["limit"]
         return {name: value for name, value in told.items() if value not in {None, ""}}
 
-    def conditions(self) -> list[Condition]:
-        """The filters as SQL; paging is not among them."""
-        column = RECORDS.c
-        found: list[Condition] = [
-            column[name] == key_of(getattr(self, name))
+    def equalities(self) -> dict[str, str]:
+        """Columns that must have one value; the path is not among them."""
+        found = {
+            name: str(key_of(getattr(self, name)))
             for name in _EXACT
             if getattr(self, name)
-        ]
+        }
         if self.device:
             by_id = _ULID.fullmatch(self.device)
-            named = column.device if by_id else column.device_name
-            found.append(named == key_of(self.device))
+            found["device" if by_id else "device_name"] = str(key_of(self.device))
         if self.source:
-            found.append(column.source_ip == self.source)
-        if self.since_us is not None:
-            found.append(column.time_us >= self.since_us)
-        if self.until_us is not None:
-            found.append(column.time_us < self.until_us)
-        return found + self._path_conditions()
+            first, last = source_range(self.source)
+            if first == last:
+                found["source_key"] = first
+        return found
 
-    def _path_conditions(self) -> list[Condition]:
-        column = RECORDS.c
+    def network(self) -> tuple[str, str] | None:
+        """The first and the last source key of a network; None for an address."""
+        if not self.source:
+            return None
+        first, last = source_range(self.source)
+        return None if first == last else (first, last)
+
+    def times(self) -> list[Condition]:
+        """The time range."""
+        column = RECORDS.c.time_us
         found: list[Condition] = []
-        pairs = ((column.path_key, column.path), (column.target_key, column.target))
+        if self.since_us is not None:
+            found.append(column >= self.since_us)
+        if self.until_us is not None:
+            found.append(column < self.until_us)
+        return found
+
+    def path_conditions(self) -> list[Condition]:
+        """What must hold of a row of `PATHS`, for the path or for the target."""
+        found: list[Condition] = []
         if self.path:
-            key = key_of(self.path)
-            found.append(
-                sa.or_(*(sa.and_(k == key, text == self.path) for k, text in pairs))
-            )
-        if self.under and self.under != "/":
-            found.append(sa.or_(*(_under(k, text, self.under) for k, text in pairs)))
+            found += [PATHS.c.key == key_of(self.path), PATHS.c.path == self.path]
+        if self.under.rstrip("/"):
+            found.append(_under(self.under.rstrip("/")))
         if self.contains:
-            found.append(
-                sa.or_(
-                    *(
-                        text.icontains(self.contains, autoescape=True)
-                        for _, text in pairs
-                    )
-                )
-            )
+            folded = fold(self.contains)
+            found.append(PATHS.c.folded.contains(folded, autoescape=True))
+        return found
+
+    def conditions(self) -> list[Condition]:
+        """The filters as SQL on `RECORDS`; paging is not among them.
+
+        Raises:
+            ValueError: `source` is neither an address nor a network.
+        """
+        column = RECORDS.c
+        found: list[Condition] = [
+            column[name] == value for name, value in self.equalities().items()
+        ]
+        if span := self.network():
+            found.append(column.source_key.between(*span))
+        found += self.times()
+        if meant := self.path_conditions():
+            ids = sa.select(PATHS.c.id).where(*meant)
+            found.append(sa.or_(column.path_id.in_(ids), column.target_id.in_(ids)))
         return found
 
 
-def _under(
-    key: sa.ColumnElement[str], text: sa.ColumnElement[str], folder: str
-) -> Condition:
+def _under(folder: str) -> Condition:
     """The folder itself and what lies below: a range of the key, then exactly."""
-    folder = folder.rstrip("/")
     if len(folder) >= KEY_CHARACTERS_MAX:
-        near: Condition = key == key_of(folder)
+        near: Condition = PATHS.c.key == key_of(folder)
     else:
         # "0" is the character after "/".
-        near = sa.and_(key >= folder, key < folder + "0")
-    inside = sa.func.substr(text, 1, len(folder) + 1) == folder + "/"
-    return sa.and_(near, sa.or_(text == folder, inside))
+        near = sa.and_(PATHS.c.key >= folder, PATHS.c.key < folder + "0")
+    inside = sa.func.substr(PATHS.c.path, 1, len(folder) + 1) == folder + "/"
+    return sa.and_(near, sa.or_(PATHS.c.path == folder, inside))

@@ -24,15 +24,9 @@ from server.audit.dbfile import DatabaseFile, Identity
 from server.audit.follower import Follower
 from server.audit.hashchain import ChainError
 from server.audit.packer import Packer
+from server.audit.rows import Store
 from server.audit.segment import Position
-from server.audit.tables import (
-    CHANNEL,
-    STREAMS,
-    TIME_US,
-    Row,
-    insert_text,
-    row_of,
-)
+from server.audit.tables import CHANNEL, STREAMS, TIME_US, Row, row_of
 from server.db.engine import (
     Connection,
     DatabaseError,
@@ -79,6 +73,7 @@ class Recorder:
         self._node = node
         self._on_damage = on_damage
         self._packer = Packer(journal)
+        self._store = Store()
         self._engine: Engine | None = None
         self._file = DatabaseFile(url)
         self._opened: Identity | None = None
@@ -241,8 +236,7 @@ class Recorder:
             raise RuntimeError("internal error: no engine")
         with writing(self._engine) as connection:
             _queue_up(connection)
-            parameter = "%s" if connection.dialect.name == "postgresql" else "?"
-            connection.exec_driver_sql(insert_text(parameter), rows)
+            self._store.insert(connection, rows)
             for follower in read:
                 _keep_position(connection, follower)
             _ring(connection)
@@ -277,6 +271,7 @@ class Recorder:
         for follower in self._followers.values():
             follower.close()
         self._followers.clear()
+        self._store.forget()
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None

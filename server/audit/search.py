@@ -19,10 +19,11 @@ from server.audit.act import Act
 from server.audit.export import Exported, Form
 from server.audit.hashchain import ChainError
 from server.audit.headings import Language
-from server.audit.index import Index, Line, fetch, oldest_first, place
+from server.audit.index import Index, Line, oldest_first
 from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
+from server.audit.limit import time_limit
 from server.audit.manifest import Notary
-from server.audit.query import LIMIT_MAX, Condition, Query
+from server.audit.query import Condition, Query
 from server.audit.tables import RECORDS, STREAMS
 from server.audit.tail import Tail, Wish
 from server.db.engine import Connection
@@ -82,7 +83,6 @@ class Reader:
         gate: Recording,
         who: Fields,
         notary: Notary,
-        timeout_s: float = 30,
     ) -> None:
         """Read the DB at `url`.
 
@@ -93,7 +93,6 @@ class Reader:
             gate: Where the reading is recorded.
             who: Who reads.
             notary: Signs the manifests of exports.
-            timeout_s: Seconds that a search may take.
         """
         self._index = Index(url)
         self._journal = journal
@@ -101,7 +100,8 @@ class Reader:
         self._gate = gate
         self._who = who
         self._notary = notary
-        self._timeout_s = timeout_s
+        self.query_timeout_s: float = 30
+        """Seconds that a search may take."""
 
     def search(self, query: Query) -> list[Row]:
         """Find one page of records, newest first.
@@ -114,7 +114,7 @@ class Reader:
         """
         with (
             self._index.reading() as connection,
-            time_limit(connection, self._timeout_s),
+            time_limit(connection, self.query_timeout_s),
         ):
             found = find.records(connection, query)
         detail: dict[str, Json] = {"query": query.as_detail(), "count": len(found)}

@@ -4,7 +4,9 @@
 other columns only find it. Names are copied, never referenced: rows outlive accounts.
 """
 
-from typing import Final, cast
+import ipaddress
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
 
 import sqlalchemy as sa
 
@@ -13,6 +15,9 @@ from server.model.clock import parse_rfc3339
 
 KEY_CHARACTERS_MAX: Final = 255
 """Indexed text is cut here (PostgreSQL: 2,704 bytes an entry); the record is not."""
+
+_MAPPED_BITS: Final = 96
+"""Of an IPv6 address before the IPv4 address in it."""
 
 CHANNEL: Final = "kagikura_records"
 """Where PostgreSQL's readers are notified of each batch."""
@@ -39,11 +44,12 @@ RECORDS: Final = sa.Table(
     sa.Column("device_name", sa.Text()),
     sa.Column("line", sa.Text()),
     sa.Column("source_ip", sa.Text()),
+    sa.Column("source_key", _Key),
     sa.Column("protocol", sa.Text()),
     sa.Column("session", sa.Text()),
-    sa.Column("path_key", _Key),
+    sa.Column("path_id", sa.BigInteger()),
     sa.Column("path", sa.Text()),
-    sa.Column("target_key", _Key),
+    sa.Column("target_id", sa.BigInteger()),
     sa.Column("target", sa.Text()),
     sa.Column("sha256", sa.Text()),
     sa.Column("hash", sa.Text(), nullable=False),
@@ -52,34 +58,75 @@ RECORDS: Final = sa.Table(
     sqlite_autoincrement=True,
 )
 
-TIMED: Final = (
-    "contract",
-    "login",
-    "device",
-    "device_name",
-    "line",
-    "source_ip",
-    "protocol",
-    "operation",
-    "outcome",
-    "session",
-    "path_key",
+
+class Keyed(NamedTuple):
+    """An index that leads, for one value of each of `equal`, through the time."""
+
+    name: str
+    equal: tuple[str, ...]
+    rest: tuple[str, ...] = ("time_us",)
+    sparse: str = ""
+    """The column that may be empty: only rows where it is not are in the index."""
+
+
+KEYED: Final = (
+    # With `path_id` behind: whether a path is meant is seen without its row.
+    Keyed("ix_records_time", (), ("time_us", "path_id")),
+    Keyed("ix_records_login", ("login",), ("time_us", "path_id"), "login"),
+    Keyed("ix_records_operation", ("operation",), ("time_us", "path_id")),
+    Keyed("ix_records_contract", ("contract",), sparse="contract"),
+    Keyed("ix_records_device", ("device",), sparse="device"),
+    Keyed("ix_records_device_name", ("device_name",), sparse="device_name"),
+    Keyed("ix_records_line", ("line",), sparse="line"),
+    Keyed("ix_records_source", ("source_key",), sparse="source_key"),
+    Keyed("ix_records_protocol", ("protocol",), sparse="protocol"),
+    Keyed("ix_records_outcome", ("outcome",), sparse="outcome"),
+    Keyed("ix_records_session", ("session",), sparse="session"),
+    Keyed("ix_records_act", ("act",), sparse="act"),
+    Keyed("ix_records_sha256", ("sha256",), sparse="sha256"),
+    Keyed("ix_records_path", ("path_id",), sparse="path_id"),
+    Keyed("ix_records_target", ("target_id",), sparse="target_id"),
+    Keyed("ix_records_targets", (), ("time_us", "target_id"), "target_id"),
+    Keyed("ix_records_login_operation", ("login", "operation"), sparse="login"),
+    Keyed("ix_records_login_outcome", ("login", "outcome"), sparse="outcome"),
+    Keyed("ix_records_login_path", ("login", "path_id"), sparse="path_id"),
+    Keyed("ix_records_path_operation", ("path_id", "operation"), sparse="path_id"),
 )
-"""Searched together with the time, newest first."""
+"""Every filter alone and the pairs that are asked for most, newest first."""
 
-SPARSE: Final = ("act", "target_key", "sha256")
-"""Found by value alone; most rows have none."""
 
-sa.Index("ix_records_time", RECORDS.c.time_us)
-for _name in TIMED:
-    sa.Index(f"ix_records_{_name}", RECORDS.c[_name], RECORDS.c.time_us)
-for _name in SPARSE:
+def _make_index(keyed: Keyed) -> None:
+    filled = RECORDS.c[keyed.sparse].is_not(None) if keyed.sparse else None
     sa.Index(
-        f"ix_records_{_name}",
-        RECORDS.c[_name],
-        sqlite_where=RECORDS.c[_name].is_not(None),
-        postgresql_where=RECORDS.c[_name].is_not(None),
+        keyed.name,
+        *(RECORDS.c[name] for name in keyed.equal + keyed.rest),
+        sqlite_where=filled,
+        postgresql_where=filled,
     )
+
+
+for _keyed in KEYED:
+    _make_index(_keyed)
+
+PATHS: Final = sa.Table(
+    "paths",
+    METADATA,
+    sa.Column("id", _Row, primary_key=True, autoincrement=False),
+    sa.Column("key", _Key, nullable=False),
+    sa.Column("path", sa.Text(), nullable=False),
+    sa.Column("folded", sa.Text(), nullable=False),
+)
+"""Every path once, as searches read it; `server.audit.paths` says how."""
+
+sa.Index("ix_paths_key", PATHS.c.key)
+
+UPKEEP: Final = sa.Table(
+    "upkeep",
+    METADATA,
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Column("value", sa.BigInteger(), nullable=False),
+)
+"""Counters by name; `paths` goes up when paths were removed."""
 
 STREAMS: Final = sa.Table(
     "streams",
@@ -114,16 +161,20 @@ ROW_COLUMNS: Final = (
     "stream",
     "seq",
     "time_us",
-    "path_key",
+    "source_key",
     "path",
-    "target_key",
     "target",
     "hash",
     "record",
 )
-"""What a row is made of, in the order of `row_of`."""
+"""What a record makes of its row, in the order of `row_of`."""
+
+STORED_COLUMNS: Final = (*ROW_COLUMNS, "path_id", "target_id")
+"""What is inserted."""
 
 TIME_US: Final = ROW_COLUMNS.index("time_us")
+PATH: Final = ROW_COLUMNS.index("path")
+TARGET: Final = ROW_COLUMNS.index("target")
 
 Row = tuple[str | int | None, ...]
 
@@ -134,8 +185,8 @@ def insert_text(parameter: str) -> str:
     Args:
         parameter: The driver's placeholder.
     """
-    names = ", ".join(ROW_COLUMNS)
-    values = ", ".join(parameter for _ in ROW_COLUMNS)
+    names = ", ".join(STORED_COLUMNS)
+    values = ", ".join(parameter for _ in STORED_COLUMNS)
     return (
         f"INSERT INTO records ({names}) VALUES ({values}) "  # noqa: S608 - constants
         "ON CONFLICT (stream, seq) DO NOTHING"
@@ -145,17 +196,15 @@ def insert_text(parameter: str) -> str:
 def row_of(link: Link, stream: str) -> Row:
     """The row that a journal's record becomes."""
     fields = link.fields
-    path, target = fields.get("path"), fields.get("target")
     return (
         *[cast("str | None", fields.get(name)) for name in _OURS],
         *[key_of(fields.get(name)) for name in _THEIRS],
         stream,
         link.seq,
         parse_rfc3339(fields["time"]),
-        key_of(path),
-        text_of(path),
-        key_of(target),
-        text_of(target),
+        source_key(fields.get("source_ip")),
+        text_of(fields.get("path")),
+        text_of(fields.get("target")),
         link.hash,
         link.line[:-1].decode(),
     )
@@ -171,3 +220,38 @@ def key_of(value: object) -> str | None:
 def text_of(value: str | None) -> str | None:
     """Text as a column holds it: whole, but without NUL (PostgreSQL)."""
     return value.replace("\0", "\ufffd") if value else None
+
+
+@lru_cache(maxsize=4096)
+def source_key(address: str | None) -> str | None:
+    """An address as text that sorts as its number does, so that networks are ranges.
+
+    `4` and 8 digits, or `6` and 32, hexadecimal; an IPv4 address in IPv6's clothes
+    is IPv4. None when it is no address.
+    """
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return f"{parsed.version}{parsed.packed.hex()}"
+
+
+def source_range(source: str) -> tuple[str, str]:
+    """The first and the last key of an address or a network.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    network = ipaddress.ip_network(source, strict=False)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped:
+        network = ipaddress.ip_network(
+            f"{mapped}/{max(network.prefixlen - _MAPPED_BITS, 0)}", strict=False
+        )
+    first, last = (
+        f"{network.version}{address.packed.hex()}"
+        for address in (network.network_address, network.broadcast_address)
+    )
+    return first, last

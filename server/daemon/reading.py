@@ -34,6 +34,7 @@ def trail_reader(settings: Settings, operator: str) -> Iterator[Reader]:
         who=operator_fields(operator),
         notary=Notary(signing_keys(settings), CLOCK),
     ) as reader:
+        reader.query_timeout_s = settings.audit.query_timeout_s
         yield reader
 
 
