@@ -5,6 +5,7 @@ Basic login of a connection, and verdicts that never say why.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from server.access.basic_login import BasicLogin
 from server.access.knocks import Knocks
@@ -32,12 +33,13 @@ class Desk:
         office.watch.on_change(lambda _admission: self._verdicts.drop_all())
         office.sessions.every_second(knocks.flush)
 
-    def arrive(self, peer: object, protocol: Protocol) -> Arrival:
+    def arrive(self, peer: object, protocol: Protocol, *, via: str = "") -> Arrival:
         """Check the line, right after `accept` and before any byte is sent.
 
         Args:
-            peer: The socket's peer name.
+            peer: The socket's peer name, or the client that a trusted proxy names.
             protocol: Which door.
+            via: That proxy's address.
 
         Raises:
             LoginRefusedError: In no active line; recorded or counted. Close without
@@ -45,7 +47,7 @@ class Desk:
             AuditUnavailableError: It cannot be recorded. Close without a word.
         """
         try:
-            source = Source.of_peer(peer)
+            source = replace(Source.of_peer(peer), via=via)
         except SourceRefusedError:
             raise self._knock(protocol, None, _NO_ADDRESS) from None
         found = self._office.watch.admission().lines(

@@ -5,6 +5,8 @@ trail before the answer goes to the wire.
 """
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,6 +44,17 @@ class Arrival:
     """SSH banner or User-Agent; the front end fills it in when it knows it."""
     algorithms: str = ""
     """The SSH or TLS algorithms, likewise."""
+    _settled: list[Callable[[], None]] = field(default_factory=list, repr=False)
+
+    def on_settled(self, told: Callable[[], None]) -> None:
+        """Have `told` called once, when the connection waits for no login any more."""
+        self._settled.append(told)
+
+    def settled(self) -> None:
+        """The client has logged in or is gone; a second call does nothing."""
+        with suppress(IndexError):  # two threads may see to it at once
+            while True:
+                self._settled.pop()()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,35 @@
 the bound's side comes last (`_max`, `_min`). Unknown keys are errors.
 """
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which the ready line names."""
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+def _startups(text: str) -> str:
+    begin, percent, full = map(int, text.split(":"))
+    if not 1 <= begin < full or percent > PERCENT_MAX:
+        raise ValueError("write begin:percent:full, begin below full")
+    return text
+
+
+PERCENT_MAX: Final = 100
+Network = Annotated[str, AfterValidator(_network)]
+"""CIDR, without bits behind the prefix."""
+
+Startups = Annotated[
+    str, Field(pattern=r"^\d{1,5}:\d{1,3}:\d{1,5}$"), AfterValidator(_startups)
+]
+"""OpenSSH's `MaxStartups`: begin, per cent, full."""
 
 
 class Section(BaseModel):
@@ -19,19 +41,41 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SftpSettings(Section):
-    """`[sftp]`: the SSH listener."""
+class ListenerSettings(Section):
+    """What every listener has."""
 
-    enabled: bool = Field(default=True, description="Serve SFTP.")
+    enabled: bool = Field(default=True, description="Serve it.")
     host: tuple[str, ...] = Field(
         ("0.0.0.0", "::"),  # noqa: S104 - the line check decides who is heard
         description="Addresses to listen on; IPv4 and IPv6 use sockets of their own.",
     )
+    port: Port = Field(0, description="TCP port; 0 takes a free one.")
+    proxy_protocol: Literal["off", "required"] = Field(
+        "off",
+        description="required: every connection begins with a PROXY header (v1 or v2), "
+        "which names the client; off: none is believed.",
+    )
+    proxy_trusted: tuple[Network, ...] = Field(
+        (), description="Proxies that are heard when it is required, as CIDR."
+    )
+    startups: Startups = Field(
+        "10:30:100",
+        description="Connections that have not logged in: from 10 on 30 % of new ones "
+        "are dropped, rising to all at 100.",
+    )
+    startups_source_max: int = Field(
+        50,
+        ge=1,
+        le=10000,
+        description="The same for one IPv4 address or IPv6 /64.",
+    )
+
+
+class SftpSettings(ListenerSettings):
+    """`[sftp]`: the SSH listener."""
+
     port: Port = Field(2022, description="TCP port; 0 takes a free one.")
     connections_max: int = Field(256, ge=1, le=4096, description="SSH connections.")
-    unauthenticated_max: int = Field(
-        64, ge=1, le=4096, description="Connections that have not logged in yet."
-    )
     login_grace_s: int = Field(
         60, ge=5, le=600, description="Seconds from connect to a finished login."
     )
@@ -53,14 +97,26 @@ class SftpSettings(Section):
     )
 
 
-class SecretSettings(Section):
+class WebListenerSettings(ListenerSettings):
+    """What both WebDAV listeners have: clients open several connections at once."""
+
+    startups: Startups = Field(
+        "100:30:400",
+        description="Connections that have not logged in: from 100 on 30 % of new ones "
+        "are dropped, rising to all at 400.",
+    )
+    startups_source_max: int = Field(
+        200,
+        ge=1,
+        le=10000,
+        description="The same for one IPv4 address or IPv6 /64.",
+    )
+
+
+class SecretSettings(WebListenerSettings):
     """`[webdav.secret]`: WebDAV with device secrets, for Windows and Finder."""
 
     enabled: bool = Field(default=False, description="Serve it.")
-    host: tuple[str, ...] = Field(
-        ("0.0.0.0", "::"),  # noqa: S104 - the line check decides who is heard
-        description="Addresses to listen on.",
-    )
     port: Port = Field(8445, description="TCP port; 0 takes a free one.")
     tls: bool = Field(
         default=True,
@@ -68,14 +124,9 @@ class SecretSettings(Section):
     )
 
 
-class WebdavSettings(Section):
+class WebdavSettings(WebListenerSettings):
     """`[webdav]`: the HTTPS listener that asks for a device's certificate."""
 
-    enabled: bool = Field(default=True, description="Serve WebDAV.")
-    host: tuple[str, ...] = Field(
-        ("0.0.0.0", "::"),  # noqa: S104 - the line check decides who is heard
-        description="Addresses to listen on.",
-    )
     port: Port = Field(8443, description="TCP port; 0 takes a free one.")
     names: tuple[str, ...] = Field(
         (),
@@ -134,6 +185,24 @@ class AuthSettings(Section):
     )
     password_length_min: int = Field(
         10, ge=8, le=128, description="Characters a new password must have."
+    )
+    tries_free: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="Failures of a login on a device and line before each further one "
+        "doubles a delay, from a second on.",
+    )
+    tries_delay_s_max: int = Field(60, ge=1, le=3600, description="Longest delay.")
+    unknown_logins_max: int = Field(
+        20,
+        ge=2,
+        le=500,
+        description="Login names that do not exist, from one source in 15 minutes, "
+        "before it is banned.",
+    )
+    ban_minutes: int = Field(
+        10, ge=1, le=1440, description="A first ban; a further one is twice as long."
     )
     enrolment_hours: int = Field(
         72, ge=1, le=720, description="How long an enrolment code can be used."
@@ -195,9 +264,6 @@ class AuditSettings(Section):
     )
     listing_window_s: int = Field(
         5, ge=1, le=60, description="Repeated listings of a folder make one record."
-    )
-    query_timeout_s: int = Field(
-        30, ge=1, le=3600, description="A search that takes longer is stopped."
     )
 
 

@@ -194,12 +194,14 @@ class Connection(ServerInterface):
         session = self._login.session
         if session is None:
             raise SSHException("admitted without a session")
+        self._arrival.settled()
         self._view = self._house.filesystem.view(session)
         self._transport.allow_packets(self._house.settings.packet_bytes_max)
         session.on_cut(lambda: self.cut("session cut"))
 
     def _end(self) -> None:
         """The last thing on the transport's thread: records, then word of the end."""
+        self._arrival.settled()
         try:
             self._log_fault()
             self._leave()

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from server.access.entrance import Entrance
 from server.access.login import Arrival, Desk
 from server.model.clock import Clock
-from server.model.errors import LoginRefusedError, ServerError
 from server.model.operation import Protocol, Stage
 from server.settings.schema import SftpSettings
 from server.sftp.connection import Connection, House
@@ -72,6 +72,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._retiring = threading.Lock()  # Held by who stops accepting. Taken first.
         self._retired = threading.Event()
+        self._entrance = Entrance(desk, Protocol.SFTP, settings, serve=self._serve)
         self._closed = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._accepting = threading.Thread(
@@ -83,6 +84,7 @@ class Listener:
 
     def start(self) -> None:
         """Accept connections from now on."""
+        self._entrance.start()
         self._accepting.start()
         self._watching.start()
 
@@ -95,6 +97,7 @@ class Listener:
             self._wake_writer.send(b"x")
             if self._accepting.ident is not None:
                 self._accepting.join()
+            self._entrance.close()
             for sock in (*self._sockets, self._wake_reader, self._wake_writer):
                 sock.close()
 
@@ -161,23 +164,13 @@ class Listener:
             self._retired.wait(_BACKOFF_S)
 
     def _accept(self, listening: socket.socket) -> None:
-        sock, peer = listening.accept()
-        try:
-            arrival = self._house.desk.arrive(peer, Protocol.SFTP)
-            self._serve(sock, arrival)
-        except LoginRefusedError:
-            sock.close()  # outside every line: recorded, and not one byte is sent
-        except ServerError as error:
-            sock.close()
-            log.warning("sftp connection turned away: %s", error.reason)
-        except BaseException:
-            sock.close()
-            raise
+        self._entrance.enter(*listening.accept())
 
     def _serve(self, sock: socket.socket, arrival: Arrival) -> None:
-        full = self._full()
-        if full:
+        if self.connections >= self._settings.connections_max:
+            full = "sftp.connections_max"
             sock.close()
+            arrival.settled()
             log.warning("sftp connection turned away: %s", full)
             self._house.desk.turn_away(arrival, Stage.LIMIT, full)
             return
@@ -190,16 +183,6 @@ class Listener:
         except RuntimeError:  # no thread to be had
             self._forget(connection)
             raise
-
-    def _full(self) -> str:
-        """The bound that leaves no room for one more connection; empty: none."""
-        connections = self._alive()
-        if len(connections) >= self._settings.connections_max:
-            return "sftp.connections_max"
-        waiting = sum(not connection.is_admitted for connection in connections)
-        if waiting >= self._settings.unauthenticated_max:
-            return "sftp.unauthenticated_max"
-        return ""
 
     # Watching.
 

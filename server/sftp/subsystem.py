@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from paramiko.channel import Channel
@@ -110,6 +111,7 @@ class Subsystem:
         try:
             self._requests.close()
         finally:
-            if not self._channel.closed:
-                self._channel.send_exit_status(0)
-            self._channel.close()
+            with suppress(OSError, EOFError):  # the connection is gone
+                if not self._channel.closed:
+                    self._channel.send_exit_status(0)
+                self._channel.close()

@@ -132,6 +132,17 @@ class BoundedPacketizer(Packetizer):
     def start_handshake(self, timeout: float) -> None:
         """Start no timer of its own: the listener's grace time covers the login."""
 
+    @override
+    def readline(self, timeout: float) -> str:
+        """The version line: a client sends nothing before it (RFC 4253, section 4.2).
+
+        A PROXY header on a listener without a proxy ends the connection here.
+        """
+        line = super().readline(timeout)
+        if not line.startswith("SSH-"):
+            raise SSHException("no version line")
+        return line
+
     def _read_timeout(self, timeout: float) -> bytes:
         """Bytes of the version line; paramiko reads on until it ends."""
         received: bytes = super()._read_timeout(timeout)  # type: ignore[misc]  # absent from the stubs

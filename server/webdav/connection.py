@@ -48,6 +48,7 @@ class Service:
     ) -> None:
         """Keep the collaborators of a listener."""
         self.settings = settings
+        self.doorway = settings if client_certificates else settings.secret
         self.desk = desk
         self.files = files
         self.tls = tls
@@ -107,6 +108,7 @@ class Connection(HTTPConnection):
         key = session.actor.session
         view = self._views.get(key)
         if view is None:
+            self.arrival.settled()
             view = self._views[key] = self.service.files.view(session)
             session.on_cut(self.cut)
         return view
@@ -257,6 +259,7 @@ class Connection(HTTPConnection):
 
     def close(self) -> None:
         """Close socket and session. Never raises: an exception would stop cheroot."""
+        self.arrival.settled()
         try:
             self.cut()
             self.socket.close()

@@ -16,7 +16,8 @@ from typing import Any, Final
 from cheroot.wsgi import Server
 from typing_extensions import override
 
-from server.model.errors import ServerError
+from server.access.entrance import Entrance
+from server.access.login import Arrival
 from server.model.operation import Protocol, Stage
 from server.webdav.authentication import Gate
 from server.webdav.connection import Connection, Service
@@ -113,6 +114,9 @@ class Listener:
         self._workers = _Workers(
             application, service, self._sockets[0].getsockname()[:2]
         )
+        self._entrance = Entrance(
+            service.desk, Protocol.WEBDAV, service.doorway, serve=self._serve
+        )
         self._accepting = True
         self._stopping = threading.Lock()  # Guards _stopped. Taken before all others.
         self._stopped = False
@@ -124,6 +128,7 @@ class Listener:
     def start(self) -> None:
         """Accept and serve, in threads of its own."""
         self._workers.prepare()
+        self._entrance.start()
         self._thread.start()
 
     @property
@@ -136,6 +141,7 @@ class Listener:
         self._accepting = False
         if self._thread.is_alive():
             self._thread.join()
+        self._entrance.close()
         self._workers.ready = False
 
     def drain(self, deadline_s: float) -> None:
@@ -188,21 +194,16 @@ class Listener:
             log.exception("webdav accept failed")
 
     def _accept(self, listening: socket.socket) -> None:
-        sock, peer = listening.accept()
-        desk = self._service.desk
-        try:
-            arrival = desk.arrive(peer, Protocol.WEBDAV)
-            _tune(sock)
-            connection = Connection(self._workers, sock, arrival, self._service)
-        except ServerError:
-            sock.close()  # on record already; not a byte is sent
-            return
-        except BaseException:
-            sock.close()
-            raise
+        self._entrance.enter(*listening.accept())
+
+    def _serve(self, sock: socket.socket, arrival: Arrival) -> None:
+        _tune(sock)
+        connection = Connection(self._workers, sock, arrival, self._service)
         if not self._workers.admit(connection):
             sock.close()
-            log.warning("webdav connections_max reached", extra={"peer": peer[0]})
+            arrival.settled()
+            log.warning("webdav connections_max reached")
+            desk = self._service.desk
             desk.turn_away(arrival, Stage.LIMIT, "webdav.connections_max")
 
 

@@ -144,13 +144,13 @@ def test_channels_come_and_go_and_are_forgotten(
 
 def test_connections_too_many_are_one_row(tmp_path: Path) -> None:
     """The first of a minute is told, the others are counted."""
-    with open_house(tmp_path, sftp=SftpSettings(unauthenticated_max=1)) as house:
+    with open_house(tmp_path, sftp=SftpSettings(startups="1:100:2")) as house:
         with house.connect() as first:
             assert first.recv(4) == b"SSH-"
             for _ in range(5):
                 with house.connect() as turned_away:
                     assert read_all(turned_away) == b""
-        rows = house.records(rule="sftp.unauthenticated_max")
+        rows = house.records(rule="startups")
 
         assert 1 <= len(rows) <= 2  # a minute may have ended
         assert (rows[0]["stage"], rows[0]["outcome"]) == ("limit", "refused")

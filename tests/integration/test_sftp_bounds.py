@@ -100,8 +100,8 @@ def test_keys_are_exchanged_once_before_login(house: SftpHouse) -> None:
 
 
 def test_silent_connections_are_bounded_and_do_not_stop_others(tmp_path: Path) -> None:
-    """At `unauthenticated_max` new ones are turned away, on record; then room again."""
-    with open_house(tmp_path, sftp=SftpSettings(unauthenticated_max=3)) as house:
+    """Where `startups` ends new ones are turned away, on record; then room again."""
+    with open_house(tmp_path, sftp=SftpSettings(startups="3:100:4")) as house:
         alice = house.add_person("alice")
         silent = [house.connect() for _ in range(3)]
         for sock in silent:
@@ -114,7 +114,7 @@ def test_silent_connections_are_bounded_and_do_not_stop_others(tmp_path: Path) -
         with probing(house) as probe:
             probe.log_in("alice", key_of(alice.key), PASSWORD)
 
-        (row,) = house.records(rule="sftp.unauthenticated_max")
+        (row,) = house.records(rule="startups")
         assert (row["operation"], row["outcome"]) == ("login", "refused")
 
 
