@@ -3,11 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Final
+
+from wsgidav.dav_error import DAVError
 
 from server.model.errors import ServerError
 from server.vfs.entry import Entry
 from server.vfs.handle import OpenFile
+from server.webdav.conditions import range_still_valid
+from server.webdav.resource import content_type
 
 BLOCK_BYTES: Final = 1024 * 1024
 
@@ -48,6 +53,25 @@ def wanted_range(headers: Mapping[str, str], size: int) -> tuple[int, int] | Non
     return first, last - first + 1
 
 
+def wanted_part(headers: Mapping[str, str], entry: Entry) -> tuple[int, int] | None:
+    """First byte and count that a GET asks for; None for the whole file.
+
+    Raises:
+        DAVError: 416, not a byte of it exists.
+    """
+    mtime_s = max(0, entry.mtime_ns) // 10**9
+    if not range_still_valid(headers, etag=entry.etag, mtime_s=mtime_s):
+        return None
+    try:
+        return wanted_range(headers, entry.size)
+    except RangeError as error:
+        raise DAVError(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            "The file is shorter than that.",
+            add_headers=[("Content-Range", f"bytes */{entry.size}")],
+        ) from error
+
+
 def streamed(file: OpenFile, first: int, count: int) -> Iterator[bytes]:
     """The bytes of an open file; the file is closed at the end, however that comes.
 
@@ -73,6 +97,13 @@ def _require_bytes(block: bytes) -> None:
     if not block:
         # The head promised more: only the connection's end can tell the client.
         raise ConnectionAbortedError("the file became shorter")
+
+
+def typed_headers(entry: Entry) -> list[tuple[str, str]]:
+    """The same with the media type; nothing for a folder."""
+    if entry.is_folder:
+        return []
+    return [("Content-Type", content_type(entry.name)), *file_headers(entry)]
 
 
 def file_headers(entry: Entry) -> list[tuple[str, str]]:

@@ -47,7 +47,10 @@ class LockTable:
     def __init__(self) -> None:
         """Start without locks."""
         self._by_token: dict[str, Lock] = {}
-        self._guard = threading.Lock()  # Guards _by_token. Takes no other.
+        self._by_root: dict[str, dict[str, Lock]] = {}
+        self._soonest = float("inf")
+        """No lock runs out before this time, seconds since 1970."""
+        self._guard = threading.Lock()  # Guards all above. Takes no other.
 
     def open(self) -> None:
         """Nothing to open."""
@@ -64,6 +67,7 @@ class LockTable:
         """Drop all."""
         with self._guard:
             self._by_token.clear()
+            self._by_root.clear()
 
     def get(self, token: str) -> Lock | None:
         """The lock of a token while it lasts."""
@@ -85,6 +89,8 @@ class LockTable:
             lock["token"] = f"opaquelocktoken:{uuid.uuid4()}"
             lock["expire"] = time.time() + lock["timeout"]
             self._by_token[lock["token"]] = lock
+            self._by_root.setdefault(lock["root"], {})[lock["token"]] = lock
+            self._soonest = min(self._soonest, lock["expire"])
             return lock
 
     def refresh(self, token: str, *, timeout: float) -> Lock:
@@ -100,12 +106,13 @@ class LockTable:
                 raise DAVError(HTTPStatus.PRECONDITION_FAILED, "The lock ran out.")
             lock["timeout"] = timeout
             lock["expire"] = time.time() + timeout
+            self._soonest = min(self._soonest, lock["expire"])
             return lock
 
     def delete(self, token: str) -> bool:
         """Drop a lock; whether there was one."""
         with self._guard:
-            return self._by_token.pop(token, None) is not None
+            return self._drop(token)
 
     def get_lock_list(
         self, path: str, *, include_root: bool, include_children: bool, token_only: bool
@@ -114,19 +121,32 @@ class LockTable:
         root = normalize_lock_root(path)
         with self._guard:
             self._drop_expired()
-            found = [
-                lock
-                for lock in self._by_token.values()
-                if (include_root and lock["root"] == root)
-                or (include_children and is_child_uri(root, lock["root"]))
-            ]
+            found = [*self._by_root.get(root, {}).values()] if include_root else []
+            if include_children:
+                for other, locks in self._by_root.items():
+                    if is_child_uri(root, other):
+                        found += locks.values()
         return [lock["token"] for lock in found] if token_only else found
 
     def _drop_expired(self) -> None:
         now = time.time()
+        if now <= self._soonest:
+            return
         over = [t for t, lock in self._by_token.items() if lock["expire"] < now]
         for token in over:
-            del self._by_token[token]
+            self._drop(token)
+        left = (lock["expire"] for lock in self._by_token.values())
+        self._soonest = min(left, default=float("inf"))
+
+    def _drop(self, token: str) -> bool:
+        lock = self._by_token.pop(token, None)
+        if lock is None:
+            return False
+        beside = self._by_root[lock["root"]]
+        del beside[token]
+        if not beside:
+            del self._by_root[lock["root"]]
+        return True
 
 
 class Locks(LockManager):

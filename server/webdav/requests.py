@@ -1,11 +1,12 @@
 """What each WebDAV method does: wsgidav's request server over our views.
 
-PROPFIND, PROPPATCH, LOCK and UNLOCK are wsgidav's own. The methods that move data or
-names are ours, for wsgidav stores cut uploads, deletes a destination before it moves,
-and looks at locks of the parent alone.
+PROPPATCH, LOCK and UNLOCK are wsgidav's own. The methods that move data or names are
+ours, for wsgidav stores cut uploads, deletes a destination before it moves, and looks
+at locks of the parent alone; PROPFIND is, for it holds a whole listing in memory.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,23 +17,30 @@ from wsgidav.request_server import RequestServer
 from server.model.errors import (
     ExistsError,
     LimitError,
-    LockedError,
     NotFoundError,
     PathRefusedError,
+    RightsRefusedError,
     ServerError,
-    StateError,
 )
 from server.model.operation import Operation
 from server.model.path import PATH_BYTES_MAX, VirtualPath
 from server.vfs.entry import Entry
 from server.vfs.view import View
-from server.webdav.conditions import failed_condition, range_still_valid
-from server.webdav.download import RangeError, file_headers, streamed, wanted_range
+from server.webdav.conditions import failed_condition
+from server.webdav.download import streamed, typed_headers, wanted_part
 from server.webdav.locking import Locks, root_of
+from server.webdav.propfind import answer, asked
 from server.webdav.provider import StoreProvider, not_found
-from server.webdav.resource import Resource, content_type
-from server.webdav.status import dav_error, status_line, translated
-from server.webdav.target import canonical, destination, overwrites, tagged, view_of
+from server.webdav.resource import Resource
+from server.webdav.status import dav_error, server_error, status_line, translated
+from server.webdav.target import (
+    canonical,
+    deep_transfer,
+    destination,
+    overwrites,
+    tagged,
+    view_of,
+)
 from server.webdav.upload import body_of, receive
 
 Environ = dict[str, Any]
@@ -69,7 +77,7 @@ class Requests(RequestServer):
         entry = self._entry(environ)
         self._require_conditions(environ, entry)
         length = 0 if entry.is_folder else entry.size
-        headers = [*_typed(entry), ("Content-Length", str(length))]
+        headers = [*typed_headers(entry), ("Content-Length", str(length))]
         start_response(status_line(200), headers)
         return [b""]
 
@@ -89,19 +97,19 @@ class Requests(RequestServer):
         try:
             # What was opened counts, should the file have changed meanwhile.
             entry = file.entry
-            part = _part(environ, entry)
+            part = wanted_part(environ, entry)
         except BaseException:
             file.abort("range")
             raise
         first, count = part or (0, entry.size)
-        headers = [*_typed(entry), ("Content-Length", str(count))]
+        headers = [*typed_headers(entry), ("Content-Length", str(count))]
         if part is not None:
             span = f"bytes {first}-{first + count - 1}/{entry.size}"
             headers.append(("Content-Range", span))
         start_response(status_line(200 if part is None else 206), headers)
         yield from streamed(file, first, count)
 
-    def do_PROPFIND(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
+    def do_PROPFIND(self, environ: Environ, start_response: Start) -> Iterator[bytes]:  # noqa: N802 - wsgidav's name
         """Properties of a resource or of a folder's members, never of a tree."""
         depth = environ.setdefault("HTTP_DEPTH", "infinity").lower()
         if depth == "infinity":
@@ -118,10 +126,27 @@ class Requests(RequestServer):
                         src_exception=error,
                     )
                 raise refused from error
-        answer: list[bytes] = super().do_PROPFIND(environ, start_response)
-        return answer
+        if depth not in {"0", "1"}:
+            raise DAVError(HTTPStatus.BAD_REQUEST, "Depth must be 0 or 1.")
+        found = self._resource(environ)
+        self._evaluate_if_headers(found, environ)
+        what = asked(environ)
+        return answer(found.and_members(deep=depth == "1"), what, start_response)
 
     # Writing.
+
+    def do_PROPPATCH(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
+        """Set the times that Explorer sets; what else it tries is on record, too."""
+        answered: list[bytes] = super().do_PROPPATCH(environ, start_response)
+        view, raw = view_of(environ), environ["PATH_INFO"]
+        with translated():
+            if environ.get("kagikura.refused_property"):
+                refusal = RightsRefusedError("It cannot be set.", rule="property")
+                with suppress(RightsRefusedError):
+                    view.refuse(environ["kagikura.operation"], raw, refusal)
+            elif not environ.get("kagikura.changed"):
+                view.stat(raw)  # the client learnt that it is there
+        return answered
 
     def do_PUT(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Store a file."""
@@ -195,7 +220,7 @@ class Requests(RequestServer):
             entry, replaced = view.lookup_both(
                 raw, target_raw, environ["kagikura.operation"]
             )
-        deep = _deep(environ, entry, moves=moves)
+        deep = deep_transfer(environ, moves_folder=moves and entry.is_folder)
         target = _canonical(view, target_raw)
         self._require_conditions(environ, entry)
         if moves:
@@ -275,7 +300,7 @@ class Requests(RequestServer):
                 try:
                     return act()
                 except DAVError as error:
-                    raise _as_ours(error) from error
+                    raise server_error(error) from error
         except ServerError as error:
             cause = error.__cause__
             if isinstance(cause, DAVError):
@@ -305,12 +330,15 @@ class Requests(RequestServer):
     # What is there, and whether the client still means it.
 
     def _entry(self, environ: Environ) -> Entry:
-        resource = self.provider.get_resource_inst(environ["PATH_INFO"], environ)
-        if resource is None:
+        return self._resource(environ).entry
+
+    def _resource(self, environ: Environ) -> Resource:
+        found = self.provider.get_resource_inst(environ["PATH_INFO"], environ)
+        if found is None:
             operation = environ["kagikura.operation"]
             raise not_found(view_of(environ), environ["PATH_INFO"], operation)
-        entry: Entry = resource.entry
-        return entry
+        resource: Resource = found
+        return resource
 
     def _looked_up(self, environ: Environ, raw: str) -> Entry | None:
         with translated():
@@ -356,39 +384,6 @@ def _canonical(view: View, raw: str) -> VirtualPath:
 def _tag_root(view: View, tag: str) -> str:
     path = None if tag == "*" else tagged(view, tag)
     return tag if path is None else root_of(view.session.actor, path)
-
-
-def _as_ours(error: DAVError) -> ServerError:
-    if error.value == HTTPStatus.LOCKED:
-        return LockedError("Somebody else holds a lock on it.")
-    return StateError(error.context_info or "The lock is not as the client expects it.")
-
-
-def _typed(entry: Entry) -> list[tuple[str, str]]:
-    if entry.is_folder:
-        return []
-    return [("Content-Type", content_type(entry.name)), *file_headers(entry)]
-
-
-def _part(environ: Environ, entry: Entry) -> tuple[int, int] | None:
-    mtime_s = max(0, entry.mtime_ns) // 10**9
-    if not range_still_valid(environ, etag=entry.etag, mtime_s=mtime_s):
-        return None
-    try:
-        return wanted_range(environ, entry.size)
-    except RangeError as error:
-        raise DAVError(
-            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-            "The file is shorter than that.",
-            add_headers=[("Content-Range", f"bytes */{entry.size}")],
-        ) from error
-
-
-def _deep(environ: Environ, entry: Entry, *, moves: bool) -> bool:
-    depth = environ.get("HTTP_DEPTH", "infinity")
-    if depth not in {"0", "infinity"} or (moves and entry.is_folder and depth == "0"):
-        raise DAVError(HTTPStatus.BAD_REQUEST, "Depth must be 0 or infinity.")
-    return bool(depth == "infinity")
 
 
 def _done(start_response: Start, status: int, *headers: tuple[str, str]) -> list[bytes]:

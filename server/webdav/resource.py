@@ -1,8 +1,10 @@
 """A file or folder as wsgidav asks for it: live properties, members, times."""
 
 import mimetypes
+from collections.abc import Iterator
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -114,9 +116,21 @@ class Resource(_DAVResource):
 
     def get_member_list(self) -> list["Resource"]:
         """What a folder holds, from one listing."""
+        return list(self._members())
+
+    def and_members(self, *, deep: bool) -> Iterator["Resource"]:
+        """The resource itself and, if `deep`, what it holds as a folder.
+
+        Raises:
+            DAVError: The folder cannot be listed; later there is nothing to raise.
+        """
+        members = self._members() if deep and self.is_collection else iter(())
+        return chain((self,), members)
+
+    def _members(self) -> Iterator["Resource"]:
         with translated():
             entries = self._view.list(self.path)
-            return [Resource(e, self.environ) for e in entries if _showable(e)]
+        return (Resource(e, self.environ) for e in entries if _showable(e))
 
     def create_empty_resource(self, name: str) -> "Resource":
         """An empty file, for a LOCK of a URL that holds nothing (RFC 4918, 7.3)."""
@@ -161,6 +175,7 @@ class Resource(_DAVResource):
         if name in _IGNORED:
             return
         if name != _MODIFIED or value is None:
+            self.environ["kagikura.refused_property"] = True
             raise DAVError(
                 HTTPStatus.FORBIDDEN, "This property cannot be set or removed."
             )
@@ -168,6 +183,7 @@ class Resource(_DAVResource):
         if not dry_run:
             with translated():
                 self._view.set_attributes(self.path, changes)
+            self.environ["kagikura.changed"] = True
 
     def _lock_discovery(self) -> Any:  # noqa: ANN401 - an element
         discovery = etree.Element("{DAV:}lockdiscovery")

@@ -69,6 +69,14 @@ def dav_error(error: errors.ServerError, *, status: int | None = None) -> DAVErr
     return DAVError(status, str(error), src_exception=error, add_headers=headers)
 
 
+def server_error(error: DAVError) -> errors.ServerError:
+    """What wsgidav says of its lock table, as the trail tells it."""
+    if error.value == HTTPStatus.LOCKED:
+        return errors.LockedError("Somebody else holds a lock on it.")
+    words = error.context_info or "The lock is not as the client expects it."
+    return errors.StateError(words)
+
+
 @contextmanager
 def translated(
     overrides: dict[type[errors.ServerError], int] | None = None,

@@ -84,6 +84,18 @@ def overwrites(environ: dict[str, Any]) -> bool:
     return value == "T"
 
 
+def deep_transfer(environ: dict[str, Any], *, moves_folder: bool) -> bool:
+    """Whether a COPY or MOVE takes along what lies below (RFC 4918, 9.8.3, 9.9.2).
+
+    Raises:
+        DAVError: 400, another Depth than these methods have.
+    """
+    depth = environ.get("HTTP_DEPTH", "infinity")
+    if depth not in {"0", "infinity"} or (moves_folder and depth == "0"):
+        raise DAVError(400, "Depth must be 0 or infinity.")
+    return bool(depth == "infinity")
+
+
 def canonical(view: View, raw: str) -> VirtualPath:
     """The path that `raw` means, for lock names; the VFS parses for itself.
 

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -236,3 +237,57 @@ def test_a_refused_destination_is_told_of_its_source(
     assert (row["outcome"], row["stage"], row["rule"]) == told
     assert row.get("target") or row["detail"]["target_raw"]
     assert kept.curl("GET", "/private/a") == (200, "old")
+
+
+_UPDATE = '<propertyupdate xmlns="DAV:"><set><prop>{}</prop></set></propertyupdate>'
+_DEAD = _UPDATE.format('<x xmlns="urn:mine">1</x>')
+_EXPLORER = "urn:schemas-microsoft-com:"
+_IGNORED = _UPDATE.format(f'<Win32FileAttributes xmlns="{_EXPLORER}"/>')
+
+
+def test_a_property_that_cannot_be_set_is_a_row(kept: WebdavStore) -> None:
+    """The answer is a 207 that says no; it was a change refused all the same."""
+    put(kept, "/private/a", "old")
+
+    assert kept.curl("PROPPATCH", "/private/a", "-d", _DEAD)[0] == 207
+
+    row = kept.outcomes("setattr")[-1]
+    assert (row["outcome"], row["stage"]) == ("refused", "rights")
+    assert (row["rule"], row["path"]) == ("property", "/private/a")
+
+
+def test_a_change_that_changes_nothing_is_a_look(store: WebdavStore) -> None:
+    """Explorer is told that its attributes were set, and learns that the file is."""
+    put(store, "/private/a", "old")
+
+    assert store.curl("PROPPATCH", "/private/a", "-d", _IGNORED)[0] == 207
+
+    (row,) = store.records(operation="stat")
+    assert row["path"] == "/private/a"
+
+
+def test_a_long_listing_passes_through_little_memory(store: WebdavStore) -> None:
+    """It goes out as it is read, and is well-formed from its first to its last."""
+    put(store, "/private/a", "x")
+    (home,) = (store.folder / "data").glob("*/private/*")
+    for number in range(1500):
+        (home / f"見積 & {number}").touch()
+
+    status, body = store.curl("PROPFIND", "/private/", "-H", "Depth: 1", "-i")
+
+    head, _, xml = body.partition("\r\n\r\n")
+    assert status == 207
+    assert "transfer-encoding: chunked" in head.lower()
+    found = ET.fromstring(xml)  # noqa: S314 - our own answer
+    assert len(found) == 1502
+    assert found.tag == "{DAV:}multistatus"
+    _, small = store.curl("PROPFIND", "/private/a", "-H", "Depth: 0", "-i")
+    assert "content-length: " in small.lower()
+
+
+def test_a_request_for_countless_properties_is_refused(kept: WebdavStore) -> None:
+    """Each one is answered for each member: a small request would make gigabytes."""
+    names = "".join(f"<p{n}/>" for n in range(300))
+    body = f'<propfind xmlns="DAV:"><prop>{names}</prop></propfind>'
+
+    assert kept.curl("PROPFIND", "/private/", "-H", "Depth: 1", "-d", body)[0] == 413

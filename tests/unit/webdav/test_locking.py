@@ -1,5 +1,6 @@
 """The lock table and its rules."""
 
+import time
 from contextlib import suppress
 
 import pytest
@@ -98,11 +99,12 @@ def test_no_lock_lasts_longer_than_the_settings_allow() -> None:
     assert locks.refresh(taken["token"], timeout=5)["timeout"] == 5
 
 
-def test_a_lock_that_ran_out_is_gone() -> None:
+def test_a_lock_that_ran_out_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody needs to unlock it, and nobody can refresh it."""
     locks = Locks(timeout_s_max=100)
     taken = _lock(locks, ALICE, FOLDER)
-    taken["expire"] = 0
+    later = time.time() + 101
+    monkeypatch.setattr(locking.time, "time", lambda: later)
 
     assert _may_write(locks, BOB, FOLDER)
     with pytest.raises(DAVError):
@@ -128,3 +130,32 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_locks_root_leads_back_to_its_path(path: VirtualPath) -> None:
     """A client sees hrefs, never contracts and ids."""
     assert path_of(root_of(ALICE, path)) == str(path)
+
+
+def test_thousands_of_locks_slow_nobody_down() -> None:
+    """A listing asks for the locks of each member and of all the folders above it."""
+    locks = Locks(timeout_s_max=3600)
+    paths = [VirtualPath(("shared", "a", str(n))) for n in range(2000)]
+    for path in paths:
+        locks.storage.create(
+            root_of(ALICE, path),
+            {"timeout": 60, "principal": "alice", "depth": "0", "scope": "exclusive"},
+        )
+    begun = time.process_time()
+
+    held = [locks.get_indirect_url_lock_list(root_of(BOB, path)) for path in paths]
+
+    assert time.process_time() - begun < 2
+    assert [len(found) for found in held] == [1] * 2000
+    everything = locks.storage.get_lock_list(
+        root_of(ALICE, VirtualPath(("shared", "a"))),
+        include_root=True,
+        include_children=True,
+        token_only=True,
+    )
+    assert len(everything) == 2000
+    for token in everything:
+        assert locks.storage.delete(token)
+    assert not locks.storage.get_lock_list(
+        "/", include_root=True, include_children=True, token_only=True
+    )
