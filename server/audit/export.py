@@ -34,8 +34,9 @@ COLUMNS: Final = (
 )
 
 _BOM: Final = "\ufeff"
-_FORMULA: Final = tuple("=+-@\t\r\n\0") + tuple("＝＋－＠")  # noqa: RUF001 - the full-width forms are meant
-_BLOCK_BYTES: Final = 1 << 18
+_FORMULA: Final = frozenset("=+-@\t\r\n\0＝＋－＠")  # noqa: RUF001 - the full-width forms are meant
+_EMPTY: Final = ("",) * len(COLUMNS)
+_BLOCK_BYTES: Final = 1 << 16
 _MINUTE: Final = len("2026-01-31T09:05")
 
 
@@ -105,7 +106,7 @@ def cell(value: Json) -> str:
         value = json.dumps(
             value, ensure_ascii=False, sort_keys=True, separators=(",", ":")
         )
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    return f"'{value}" if value[:1] in _FORMULA else value
 
 
 class _Counted:
@@ -154,8 +155,10 @@ def _csv(lines: Iterable[Line], language: Language) -> Iterator[bytes]:
         record["row"] = line.row
         record["time_local"] = local(record["time"])
         writer.writerow([
-            "" if (value := record.get(name)) is None else cell(value)
-            for name in COLUMNS
+            value
+            if value.__class__ is str and value[:1] not in _FORMULA
+            else cell(value)
+            for value in map(record.get, COLUMNS, _EMPTY)
         ])
         if text.tell() > _BLOCK_BYTES:
             yield text.getvalue().encode()

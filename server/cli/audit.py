@@ -14,17 +14,21 @@ from server.audit.export import Form
 from server.audit.headings import Language
 from server.audit.query import LIMIT_MAX, Query
 from server.audit.search import Reader
-from server.cli.context import trail_reader
 from server.cli.files import new_file
 from server.cli.filters import filtered
+from server.cli.lazy import AuditGroup
 from server.cli.output import JsonFlag, Output, say
 from server.cli.progress import Progress
+from server.cli.reader import trail_reader
 from server.cli.records import line_of
 
-app = typer.Typer(no_args_is_help=True, help="Search, follow and export the trail.")
+app = typer.Typer(
+    cls=AuditGroup,
+    no_args_is_help=True,
+    help="Search, follow, export and prove the trail.",
+)
 
 
-@app.command()
 @filtered
 def search(
     context: typer.Context,
@@ -49,7 +53,6 @@ def search(
         say(f"There may be more: --before {found[-1]['id']}")
 
 
-@app.command()
 @filtered
 def tail(
     context: typer.Context,
@@ -93,7 +96,6 @@ def tail(
                 output.line(line_of(row), row)
 
 
-@app.command()
 @filtered
 def export(
     context: typer.Context,

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import BaseModel
 
-from server.cli.context import loaded
 from server.cli.output import JsonFlag, Output, say
+from server.cli.store import loaded
 from server.settings.reference import annotated_toml, reference
 from server.settings.schema import Settings
 

@@ -1,49 +1,15 @@
-"""What all commands share: the settings, and whose rights they run with."""
+"""What the commands share that change the accounts: the verbs, as the store's owner."""
 
-import os
-import pwd
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import typer
 
 from server.access.administration import Administration
-from server.audit.search import Reader
-from server.daemon import build, reading
-from server.settings.loader import Loaded, load
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What was said before the command's name."""
-
-    config: Path | None
-
-
-def loaded(context: typer.Context) -> Loaded:
-    """The configuration that this run is about.
-
-    Raises:
-        SettingsError: It cannot be used.
-    """
-    options = context.find_object(Options)
-    return load(options.config if options else None, os.environ)
-
-
-def command_line(context: typer.Context) -> str:
-    """How to call this same program with this same configuration again."""
-    program = Path(sys.argv[0])
-    if program.is_relative_to(Path.cwd()):
-        program = program.relative_to(Path.cwd())
-    parts = [str(program)] if program.name == "kagikura" else ["kagikura"]
-    options = context.find_object(Options)
-    if options and options.config:
-        parts += ["--config", str(options.config)]
-    return shlex.join(parts)
+from server.cli.store import become_owner as become_owner  # noqa: PLC0414 - callers name it from here too
+from server.cli.store import loaded as loaded  # noqa: PLC0414 - the same
+from server.cli.store import operator
+from server.daemon import build
 
 
 @contextmanager
@@ -63,44 +29,3 @@ def contract_names(administration: Administration) -> list[str]:
     """The living contracts."""
     found = administration.contracts.list()
     return [str(row["name"]) for row in found if not row["removed"]]
-
-
-@contextmanager
-def trail_reader(context: typer.Context) -> Iterator[Reader]:
-    """The trail for reading, as the store's owner."""
-    settings = loaded(context).settings
-    who = operator()
-    become_owner(settings.state_dir)
-    with reading.trail_reader(settings, who) as found:
-        yield found
-
-
-def operator() -> str:
-    """Name the person at the keyboard: `os:NAME`, or the number without a name."""
-    uid = os.getuid()
-    try:
-        return f"os:{pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"os:{uid}"
-
-
-def become_owner(state_dir: Path) -> None:
-    """Started as root, go on as the owner of `state_dir` (or of where it will be).
-
-    So a command never leaves files behind that the daemon cannot read. Where root owns
-    the folder it stays root.
-    """
-    if os.geteuid() != 0:
-        return
-    place = next(p for p in [state_dir, *state_dir.parents] if p.exists())
-    owner = place.stat()
-    if owner.st_uid == 0:
-        return
-    try:
-        name = pwd.getpwuid(owner.st_uid).pw_name
-        groups = os.getgrouplist(name, owner.st_gid)
-    except KeyError:
-        groups = [owner.st_gid]
-    os.setgroups(groups)
-    os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)

@@ -10,7 +10,8 @@ from server.access.devices import Issued, Offer, Package
 from server.cli.context import administration
 from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
-from server.cli.values import end_us, read_file
+from server.cli.times import end_us
+from server.cli.values import read_file
 
 app = typer.Typer(
     no_args_is_help=True, help="Devices: registered keys, certificates and secrets."

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from server.audit.query import Query
-from server.cli.values import start_us
+from server.cli.times import start_us
 from server.model.operation import Operation, Outcome, Protocol
 
 _Text = Annotated[str, typer.Option()]

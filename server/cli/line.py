@@ -7,7 +7,8 @@ import typer
 from server.access.lines import LineTerms
 from server.cli.context import administration, contract_names
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
-from server.cli.values import begin_us, crypto_of, end_us, networks, ports
+from server.cli.times import begin_us, end_us
+from server.cli.values import crypto_of, networks, ports
 
 app = typer.Typer(
     no_args_is_help=True, help="Lines: the networks a contract may come from."

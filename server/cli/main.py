@@ -13,50 +13,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from server.cli import (
-    audit,
-    config,
-    contract,
-    device,
-    folder,
-    group,
-    line,
-    login,
-    proof,
-    serve,
-    session,
-)
-from server.cli.context import Options
+from server.cli.lazy import RootGroup
 from server.cli.output import EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE, say
+from server.cli.store import Options
 from server.db.engine import DatabaseError
 from server.model.errors import ServerError, UnavailableError
 from server.settings.loader import SettingsError
 
 app = typer.Typer(
+    cls=RootGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="An audited SFTP and WebDAV file store. Exit codes: 0 done, 1 refused or not "
     "found, 2 wrong usage, 3 unavailable.",
 )
-app.command("init")(serve.init)
-app.command("serve")(serve.serve)
-app.command("status")(serve.status)
-app.command("ca")(serve.ca)
-app.command("enrol")(login.enrol)
-audit.app.command("verify")(proof.verify)
-audit.app.command("key")(proof.key)
-for noun in (
-    contract,
-    line,
-    login,
-    device,
-    folder,
-    group,
-    session,
-    audit,
-    config,
-):
-    app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
 
 
 def _version(wanted: bool) -> None:

@@ -7,9 +7,9 @@ import typer
 
 from server.access.keystore import KeyStore
 from server.cli import demo
-from server.cli.context import become_owner, command_line, loaded, operator
 from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, say
+from server.cli.store import become_owner, command_line, loaded, operator
 from server.daemon import build
 from server.model.errors import ExistsError, NotFoundError
 from server.settings.schema import Settings

@@ -1,4 +1,4 @@
-"""What people type, checked: dates, networks, ports, rights, passwords.
+"""What people type, checked: networks, ports, rights, passwords.
 
 Each reader returns the value or raises `typer.BadParameter` (exit code 2) with words
 that say what is wrong and what is meant.
@@ -9,63 +9,19 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 
 import typer
 
 from server.access.administration import Factors
+from server.cli.times import end_us
 from server.model.algorithms import LineCrypto, Profile
 from server.model.operation import Right, parse_rights
 
 PortRange = tuple[int, int]
 _PORTS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
-_AGO: Final = re.compile(r"(\d+)([smhd])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FILE_BYTES_MAX: Final = 1 << 20
-
-
-def end_us(text: str) -> int:
-    """When something ends, in microseconds since the epoch.
-
-    A date alone means the end of that day in this machine's time zone; a time without a
-    zone is this machine's too.
-    """
-    moment = _moment(text)
-    if len(text) == len("2026-01-31"):
-        moment = datetime.combine(moment, time.min) + timedelta(days=1)
-    end = _microseconds(moment)
-    if end <= _microseconds(datetime.now().astimezone()):
-        raise typer.BadParameter(f"{text} is in the past")
-    return end
-
-
-def begin_us(text: str) -> int:
-    """When something begins, in microseconds since the epoch; a date: its midnight."""
-    return _microseconds(_moment(text))
-
-
-def start_us(text: str) -> int:
-    """A moment of the trail: a date, a time, or how long ago (`15m`, `2h`, `7d`)."""
-    ago = _AGO.fullmatch(text)
-    if ago:
-        span = timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return _microseconds(datetime.now().astimezone() - span)
-    return _microseconds(_moment(text))
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no date; write 2027-03-31 or 2027-03-31T18:00:00+09:00"
-        ) from None
-
-
-def _microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
 
 
 def networks(texts: Iterable[str]) -> tuple[str, ...]:

@@ -265,6 +265,9 @@ class AuditSettings(Section):
     listing_window_s: int = Field(
         5, ge=1, le=60, description="Repeated listings of a folder make one record."
     )
+    query_timeout_s: int = Field(
+        30, ge=1, le=3600, description="A search that takes longer is stopped."
+    )
 
 
 class DatabaseSettings(Section):

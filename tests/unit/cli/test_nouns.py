@@ -264,7 +264,7 @@ def test_root_becomes_the_owner_of_the_state(tmp_path: Path) -> None:
 
     script = (
         "import os, sys; from pathlib import Path;"
-        "from server.cli.context import become_owner;"
+        "from server.cli.store import become_owner;"
         "become_owner(Path(sys.argv[1]));"
         "print(os.getuid(), os.geteuid(), os.getgid(), *os.getgroups())"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from server.cli import values
+from server.cli import times, values
 from server.model.algorithms import LineCrypto
 from server.model.operation import Right
 
@@ -19,14 +19,14 @@ def test_a_date_alone_means_the_end_of_that_day() -> None:
     tomorrow = (datetime.now().astimezone() + timedelta(days=1)).date()
     midnight = datetime.combine(tomorrow, datetime.min.time()).timestamp()
 
-    assert values.end_us(str(tomorrow)) == round(midnight * 1_000_000) + DAY_US
+    assert times.end_us(str(tomorrow)) == round(midnight * 1_000_000) + DAY_US
 
 
 def test_a_time_with_a_zone_is_that_moment() -> None:
     """Two offices must mean the same moment."""
     moment = datetime(2999, 3, 31, 9, tzinfo=UTC)
 
-    assert values.end_us("2999-03-31T18:00:00+09:00") == round(
+    assert times.end_us("2999-03-31T18:00:00+09:00") == round(
         moment.timestamp() * 1_000_000
     )
 
@@ -35,14 +35,14 @@ def test_a_time_with_a_zone_is_that_moment() -> None:
 def test_a_past_or_unreadable_end_is_refused(text: str) -> None:
     """A line that ends in the past would be a riddle later."""
     with pytest.raises(typer.BadParameter):
-        values.end_us(text)
+        times.end_us(text)
 
 
 def test_ago_counts_back_from_now() -> None:
     """`--since 15m` is what an admin types."""
     now_us = datetime.now(UTC).timestamp() * 1_000_000
 
-    assert values.start_us("15m") == pytest.approx(now_us - 900_000_000, abs=10_000_000)
+    assert times.start_us("15m") == pytest.approx(now_us - 900_000_000, abs=10_000_000)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_old_algorithms_need_an_end() -> None:
     assert values.crypto_of("modern") == "modern"
     for word in ("legacy", "legacy+group1"):
         read = LineCrypto.parse(values.crypto_of(f"{word}-until:2999-01-01"))
-        assert (read.profile, read.until_us) == (word, values.end_us("2999-01-01"))
+        assert (read.profile, read.until_us) == (word, times.end_us("2999-01-01"))
     for text in (
         "legacy",
         "legacy-until:",
