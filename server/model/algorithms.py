@@ -33,7 +33,14 @@ LEGACY: Final = frozenset({
     "aes256-cbc",
     "hmac-sha1",
 })
-"""SSH algorithms that only a line with an old machine is offered (RFC 9142, 8332)."""
+"""SSH algorithms over which only an old machine may log in (RFC 9142, 8332)."""
+
+LINE_ONLY: Final = LEGACY | {
+    "diffie-hellman-group14-sha256",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+}
+"""What only a line with an old machine is offered; these three to people there too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,10 @@ from typing_extensions import override
 from server.access.login import Arrival, Desk
 from server.model.clock import Clock
 from server.model.errors import ServerError
+from server.model.operation import Stage
 from server.settings.schema import SftpSettings
 from server.sftp.authentication import Authentication
+from server.sftp.handshake import judge
 from server.sftp.legacy import TRANSPORTS
 from server.sftp.requests import Requests
 from server.sftp.subsystem import Subsystem
@@ -221,12 +223,21 @@ class Connection(ServerInterface):
             if not subsystem.join(CHANNEL_END_S):
                 log.error("sftp channel does not end")
         if self._login.session is None:
-            self._login.give_up(self._reason or "disconnected")
+            self._leave_unknown(self._reason or "disconnected")
             return
         try:
             self.abort()
         finally:
             self._house.desk.leave(self._login.session, self._reason)
+
+    def _leave_unknown(self, ended: str) -> None:
+        if self._transport.initial_kex_done:
+            self._login.give_up(ended)
+            return
+        self._arrival.client = self._transport.remote_version
+        rule, detail = judge(self._transport)
+        detail["ended"] = ended
+        self._house.desk.turn_away(self._arrival, Stage.HANDSHAKE, rule, detail)
 
     def _log_fault(self) -> None:
         fault = self._transport.saved_exception

@@ -1,5 +1,8 @@
 """The transport for one line's old machine: SHA-1 key exchange, `ssh-rsa`, CBC.
 
+A 2048-bit group with SHA-256 and MACs over the plain text come with it: they are not
+broken, but no client of today needs them.
+
 Only connections from a line that an administrator opened for it, until a date, meet
 this class; what is modern stands first in every list, so that a newer client of the
 same line is served as everywhere. Group exchange is left out: paramiko would need a
@@ -54,19 +57,23 @@ class OldRSAKey(RSAKey):
     HASHES = {**RSAKey.HASHES, "ssh-rsa": hashes.SHA1}  # type: ignore[misc]  # noqa: RUF012, S303 - as paramiko's own
 
 
+OLD_KEX: Final[dict[str, type[object]]] = {
+    **KEX,
+    KexGroup14SHA256.name: KexGroup14SHA256,
+    KexGroup14SHA1.name: KexGroup14SHA1,
+}
+
+
 class LegacyTransport(SftpTransport):
     """The server side of a connection from a line with an old machine."""
 
-    _kex_info: ClassVar[dict[str, type[object]]] = {
-        **KEX,
-        KexGroup14SHA1.name: KexGroup14SHA1,
-    }
+    _kex_info: ClassVar[dict[str, type[object]]] = OLD_KEX
     user_keys: ClassVar[dict[str, type[UserKey]]] = {**USER_KEYS, "ssh-rsa": OldRSAKey}
     _preferred_kex = tuple(_kex_info)
     _preferred_keys = (*HOST_KEYS, "ssh-rsa")
     _preferred_pubkeys = tuple(user_keys)
     _preferred_ciphers = (*CIPHERS, "aes128-cbc", "aes192-cbc", "aes256-cbc")
-    _preferred_macs = (*MACS, "hmac-sha1")
+    _preferred_macs = (*MACS, "hmac-sha2-256", "hmac-sha2-512", "hmac-sha1")
 
     @override
     def add_server_key(self, key: PKey) -> None:
@@ -79,8 +86,7 @@ class Group1Transport(LegacyTransport):
     """The same with the 1024-bit group."""
 
     _kex_info: ClassVar[dict[str, type[object]]] = {
-        **KEX,
-        KexGroup14SHA1.name: KexGroup14SHA1,
+        **OLD_KEX,
         KexGroup1SHA1.name: KexGroup1SHA1,
     }
     _preferred_kex = tuple(_kex_info)

@@ -19,7 +19,6 @@ from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
 from paramiko.ecdsakey import ECDSAKey
 from paramiko.ed25519key import Ed25519Key
 from paramiko.kex_curve25519 import KexCurve25519
-from paramiko.kex_group14 import KexGroup14SHA256
 from paramiko.kex_group16 import KexGroup16SHA512
 from paramiko.kex_mlkem import KexMLKEM768X25519
 from paramiko.message import Message
@@ -38,6 +37,7 @@ UNAUTHENTICATED_BYTES_MAX: Final = 35000
 """Longest packet before login: what RFC 4253, section 6.1, asks of everyone."""
 VERSION_LINE_BYTES_MAX: Final = 1024
 """What may come before the version line ends; the line itself has 255 at most."""
+FIRST_BYTES_MAX: Final = 256
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 ACTIVE_CHECK_S: Final = 1.0
 PEER_SILENT_S_MAX: Final = 300
@@ -46,17 +46,25 @@ REKEY_BYTES: Final = 32 * 1024**3
 """Half of what RFC 4344, section 3.2, allows AES: 2^32 blocks."""
 REKEY_PACKETS: Final = 2**31
 
+_LISTS: Final = {
+    "kex": "kex_algo_list",
+    "hostkey": "server_key_algo_list",
+    "cipher": "client_encrypt_algo_list",
+    "mac": "client_mac_algo_list",
+}
+"""The lists of a key exchange by our words for them, and as paramiko names them."""
+
 UserKey = Ed25519Key | ECDSAKey | RSAKey
 """What a client may prove itself with."""
 
-# What everyone is offered, in the order in which it is announced.
+# What everyone is offered, in the order in which it is announced: what ssh-audit has
+# nothing against, but that only the first exchange withstands a quantum computer.
 KEX: Final[dict[str, type[object]]] = {
     "mlkem768x25519-sha256": KexMLKEM768X25519,
     # RFC 8731 gave libssh's method its plain name.
     "curve25519-sha256": KexCurve25519,
     "curve25519-sha256@libssh.org": KexCurve25519,
     "diffie-hellman-group16-sha512": KexGroup16SHA512,
-    "diffie-hellman-group14-sha256": KexGroup14SHA256,
 }
 HOST_KEYS: Final[tuple[str, ...]] = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
 USER_KEYS: Final[dict[str, type[UserKey]]] = {
@@ -77,8 +85,6 @@ CIPHERS: Final[tuple[str, ...]] = (
 MACS: Final[tuple[str, ...]] = (
     "hmac-sha2-256-etm@openssh.com",
     "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256",
-    "hmac-sha2-512",
 )
 
 
@@ -114,6 +120,8 @@ class BoundedPacketizer(Packetizer):
         self.packet_bytes_max = UNAUTHENTICATED_BYTES_MAX
         self.heard_s = time.monotonic()
         """When the last packet came, seconds of the monotonic clock."""
+        self.first = b""
+        """The first bytes that came, before they are known to be SSH."""
         self._version_bytes = 0
 
     @override
@@ -147,6 +155,7 @@ class BoundedPacketizer(Packetizer):
         """Bytes of the version line; paramiko reads on until it ends."""
         received: bytes = super()._read_timeout(timeout)  # type: ignore[misc]  # absent from the stubs
         self._version_bytes += len(received)
+        self.first += received[: FIRST_BYTES_MAX - len(self.first)]
         if self._version_bytes > VERSION_LINE_BYTES_MAX:
             raise SSHException("no version line")
         return received
@@ -218,6 +227,8 @@ class SftpTransport(Transport):
         self.name = name
         self.algorithms = ""
         """What was agreed on, for the trail; empty before the first key exchange."""
+        self.offer: dict[str, list[str]] = {}
+        """What the peer offered when nothing of it was ours, by kind."""
         self._authentication = authentication
         self._ended = ended
         self._kept: dict[int, Channel] = {}
@@ -236,6 +247,12 @@ class SftpTransport(Transport):
         """When the last packet came, seconds of the monotonic clock."""
         packetizer = self.packetizer
         return packetizer.heard_s if isinstance(packetizer, BoundedPacketizer) else 0.0
+
+    @property
+    def first_bytes(self) -> bytes:
+        """What the peer said first, a line at most; it may be anything."""
+        packetizer = self.packetizer
+        return packetizer.first if isinstance(packetizer, BoundedPacketizer) else b""
 
     @property
     def channels_open(self) -> int:
@@ -272,21 +289,14 @@ class SftpTransport(Transport):
         super()._negotiate_keys(m)  # type: ignore[misc]  # absent from the stubs
 
     def _parse_kex_init(self, m: Message) -> None:
-        """Agree on algorithms; log what a peer wanted that fits nothing of ours."""
+        """Agree on algorithms; keep what a peer wanted that fits nothing of ours."""
         try:
             super()._parse_kex_init(m)  # type: ignore[misc]  # absent from the stubs
         except IncompatiblePeer as error:
             m.rewind()
-            offer = self._really_parse_kex_init(m)  # type: ignore[attr-defined]  # absent from the stubs
-            log.warning(
-                "ssh client offers no algorithm of ours",
-                extra={
-                    "connection": self.name,
-                    "client": self.remote_version,
-                    "offer": str(offer),
-                    "error": str(error),
-                },
-            )
+            lists = self._really_parse_kex_init(m)  # type: ignore[attr-defined]  # absent from the stubs
+            self.offer = {kind: lists[name] for kind, name in _LISTS.items()}
+            log.info("ssh client offers no algorithm of ours: %s", error)
             raise
         method = next(
             name

@@ -189,3 +189,20 @@ def test_a_live_session_ends_when_its_line_is_modern_again(
         until(lambda: house.records(operation="logout"), what="the session ends")
     (record,) = house.records(operation="logout")
     assert record["rule"] == "legacy_crypto"
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["-oMACs=hmac-sha2-256", "-oKexAlgorithms=diffie-hellman-group14-sha256"],
+)
+def test_what_is_dated_but_not_broken_serves_people_too(
+    house: SftpHouse, option: str
+) -> None:
+    """An old PC beside the scanner; elsewhere nobody needs it."""
+    alice = house.add_person("alice")
+
+    done = client(house, alice, SCANNER, [option]).sftp("ls")
+    refused = client(house, alice, OFFICE, [option]).sftp("ls")
+
+    assert done.returncode == 0, done.stderr
+    assert refused.returncode != 0

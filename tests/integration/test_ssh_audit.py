@@ -1,0 +1,74 @@
+"""What ssh-audit, which others will run against us too, says of both profiles."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sftp import SftpHouse, open_house
+
+POLICIES = Path(__file__).parents[1] / "ssh_audit"
+NO_OTHER_CHOICE = "does not provide protection against post-quantum attacks"
+"""Of every exchange but the first; without them OpenSSH before 9.9 stays outside."""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[SftpHouse]:
+    with open_house(tmp_path) as house:
+        yield house
+
+
+def audit(house: SftpHouse, *options: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("ssh-audit")
+    return subprocess.run(
+        [program, "--skip-rate-test", *options, "-p", str(house.port), "127.0.0.1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def notes(house: SftpHouse, grade: str) -> dict[str, list[str]]:
+    """What is said of each algorithm with this grade, `fail` or `warn`."""
+    told: dict[str, Any] = json.loads(audit(house, "-j").stdout)
+    return {
+        found["algorithm"]: found["notes"][grade]
+        for kind in ("kex", "key", "enc", "mac")
+        for found in told[kind]
+        if grade in found.get("notes", {})
+    }
+
+
+def test_the_modern_profile_has_nothing_to_be_said_against(house: SftpHouse) -> None:
+    """No failure, and no warning that could be avoided."""
+    assert not notes(house, "fail")
+    assert {text for texts in notes(house, "warn").values() for text in texts} == {
+        NO_OTHER_CHOICE
+    }
+
+
+@pytest.mark.parametrize("profile", ["modern", "legacy"])
+def test_each_profile_is_what_its_policy_says(house: SftpHouse, profile: str) -> None:
+    """An algorithm that comes or goes with paramiko's next release is seen here."""
+    if profile == "legacy":
+        house.set_line(house.line_id, crypto="legacy-until:2999-01-01")
+
+    checked = audit(house, "-P", str(POLICIES / f"{profile}.txt"))
+
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_legacy_line_has_only_what_old_machines_need(house: SftpHouse) -> None:
+    """No 3DES, no MD5, no DSA, no 1024-bit group."""
+    house.set_line(house.line_id, crypto="legacy-until:2999-01-01")
+
+    assert notes(house, "fail").keys() == {
+        "diffie-hellman-group14-sha1",
+        "ssh-rsa",
+        "hmac-sha1",
+    }
