@@ -13,7 +13,7 @@ from typing import Final
 from server.audit.gate import Gate
 from server.auth.admission import Refusal
 from server.model.clock import Clock, rfc3339
-from server.model.event import Fields, actor_fields
+from server.model.event import Fields, Json, actor_fields
 from server.model.identity import Actor
 from server.model.operation import Operation, Outcome
 
@@ -44,8 +44,15 @@ class Knocks:
         self._overflow: _Counted | None = None
         self._lock = threading.Lock()  # Guards all above. Not held while recording.
 
-    def add(self, actor: Actor, refusal: Refusal) -> None:
+    def add(
+        self, actor: Actor, refusal: Refusal, detail: dict[str, Json] | None = None
+    ) -> None:
         """Record a knock, or count it.
+
+        Args:
+            actor: Who, as far as it is known.
+            refusal: Why it went no further.
+            detail: More, for the record of the first.
 
         Raises:
             AuditUnavailableError: It is not recorded.
@@ -66,14 +73,14 @@ class Knocks:
                 self._overflow = counted
             else:
                 self._counted[key] = counted
-        self._gate.event(
-            counted.who,
-            Operation.LOGIN,
-            Outcome.REFUSED,
-            reason=_REASON,
-            stage=refusal.stage,
-            rule=refusal.rule,
-        )
+        facts: Fields = {
+            "reason": _REASON,
+            "stage": refusal.stage,
+            "rule": refusal.rule,
+        }
+        if detail:
+            facts["detail"] = detail
+        self._gate.event(counted.who, Operation.LOGIN, Outcome.REFUSED, **facts)
 
     def flush(self, *, closing: bool = False) -> None:
         """Tell the counts of a minute that is over; with `closing`, of this one too.

@@ -7,13 +7,15 @@ Basic login of a connection, and verdicts that never say why.
 from collections.abc import Callable
 from dataclasses import replace
 
+from server.access import diary
 from server.access.basic_login import BasicLogin
 from server.access.knocks import Knocks
-from server.access.office import Arrival, Office
+from server.access.office import Arrival, Office, clean
 from server.access.ssh_login import SshLogin, Verdict
 from server.access.verdicts import Verdicts
 from server.auth.admission import Admission, Refusal
 from server.model.errors import LoginRefusedError
+from server.model.event import Json
 from server.model.identity import Actor, Source, SourceRefusedError
 from server.model.operation import Protocol, Stage
 from server.model.session import Session
@@ -61,20 +63,36 @@ class Desk:
             profile=Admission.profile(found, self._office.clock.time_us()),
         )
 
-    def turn_away(self, arrival: Arrival, stage: Stage, rule: str) -> None:
+    def turn_away(
+        self,
+        arrival: Arrival,
+        stage: Stage,
+        rule: str,
+        detail: dict[str, Json] | None = None,
+    ) -> None:
         """Record or count a connection of a line that ends before anybody logs in.
 
         Args:
             arrival: The connection.
-            stage: `device` for a TLS client without a certificate that we know,
-                `limit` for one connection too many.
+            stage: `handshake` for peers that cannot agree with us, `device` for a TLS
+                client without a certificate that we know, `limit` for one connection
+                too many.
             rule: Which rule of that stage.
+            detail: What the peer offered; a hint in plain words is added.
 
         Raises:
             AuditUnavailableError: It cannot be recorded.
         """
-        actor = Actor(protocol=arrival.protocol, source=arrival.source)
-        self._knocks.add(actor, Refusal(stage, rule))
+        actor = Actor(
+            protocol=arrival.protocol,
+            source=arrival.source,
+            client=clean(arrival.client),
+        )
+        told = dict(detail or {})
+        hint = diary.hint(rule, told, arrival.profile)
+        if hint:
+            told["hint"] = hint
+        self._knocks.add(actor, Refusal(stage, rule), told)
 
     def ssh(self, arrival: Arrival) -> SshLogin:
         """The authentication of one SSH connection."""

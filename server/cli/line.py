@@ -5,9 +5,12 @@ from typing import Annotated
 import typer
 
 from server.access.lines import LineTerms
+from server.audit.handshakes import agreed
+from server.audit.query import Query
 from server.cli.context import administration, contract_names
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
-from server.cli.times import begin_us, end_us
+from server.cli.reader import trail_reader
+from server.cli.times import begin_us, end_us, start_us
 from server.cli.values import crypto_of, networks, ports
 
 app = typer.Typer(
@@ -207,4 +210,27 @@ def remove(
         facts = admin.lines.remove(contract, name)
     Output(as_json=as_json).done(
         f"Line {name} of {contract} is removed. {cut_words(facts)}", facts
+    )
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    contract: Annotated[
+        str, typer.Argument(metavar="[CONTRACT]", show_default=False)
+    ] = "",
+    since: Annotated[
+        int | None,
+        typer.Option(parser=start_us, metavar="TIME", help="30d, or a date."),
+    ] = None,
+    old: Annotated[bool, typer.Option("--old", help="Old algorithms alone.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell who logs in over which algorithms, so that a line can be made modern."""
+    since_us = start_us("30d") if since is None else since
+    with trail_reader(context) as reader:
+        found = agreed(reader, Query(since_us=since_us, contract=contract))
+    Output(as_json=as_json).rows(
+        [row for row in found if row["old"] or not old],
+        ("contract", "line", "login", "device", "logins", "last", "algorithms", "old"),
     )

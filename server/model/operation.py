@@ -113,6 +113,7 @@ class Stage(StrEnum):
     """Where a refusal was decided; `rule` then names the rule of that stage."""
 
     LINE = "line"
+    HANDSHAKE = "handshake"
     LOGIN = "login"
     DEVICE = "device"
     PASSWORD = "password"  # noqa: S105 - the stage's name, not a secret

@@ -10,6 +10,7 @@ import selectors
 import socket
 import ssl
 import time
+from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,14 +19,14 @@ from cheroot.server import HTTPConnection
 
 from server.access.login import Arrival, BasicLogin, Desk
 from server.model.errors import ServerError
-from server.model.operation import Stage
 from server.model.session import Session
 from server.settings.schema import WebdavSettings
 from server.vfs.filesystem import FileSystem
 from server.vfs.view import View
+from server.webdav.client_hello import HELLO_BYTES_MAX, offered
 from server.webdav.exchange import Request
 from server.webdav.status import status_line
-from server.webdav.tls import TlsContexts, device_key, refusal_rule
+from server.webdav.tls import TlsContexts, device_key, refusal_of
 from server.webdav.wire import HeadTooLongError, Inbox, Outbox
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Connection(HTTPConnection):
         self.expired = False
         self.interest = selectors.EVENT_READ
         self._phase = _Phase.HANDSHAKE if service.tls else _Phase.SERVING
+        self._hello = b""
         self._device_key: str | None = None
         self._login: BasicLogin | None = None
         self._views: dict[str, View] = {}
@@ -156,6 +158,8 @@ class Connection(HTTPConnection):
             return True
         if not isinstance(self.socket, ssl.SSLSocket):
             self.socket.settimeout(0)
+            with suppress(BlockingIOError):
+                self._hello = self.socket.recv(HELLO_BYTES_MAX, socket.MSG_PEEK)
             self.socket = tls.current().wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -169,12 +173,15 @@ class Connection(HTTPConnection):
             self.interest = selectors.EVENT_WRITE
             return False
         except ssl.SSLError as error:
-            rule = refusal_rule(error)
+            stage, rule = refusal_of(error)
             if rule:
-                self.service.desk.turn_away(self.arrival, Stage.DEVICE, rule)
+                self.service.desk.turn_away(
+                    self.arrival, stage, rule, {"offer": offered(self._hello)}
+                )
             raise
         self.interest = selectors.EVENT_READ
         self._phase = _Phase.SERVING
+        self._hello = b""
         self._give(self.service.settings.header_timeout_s)
         self._greet(self.socket)
         return True

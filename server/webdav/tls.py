@@ -16,10 +16,18 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from server.model.operation import Stage
+
 log = logging.getLogger(__name__)
 
 _EXPIRED: Final = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
+_NOT_TRUSTED: Final = frozenset({
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+})
+"""What clients say of our own certificate (RFC 8446, section 6.2)."""
 _PROTOCOL: Final = dict.fromkeys(
     ("NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW"), "tls_too_old"
 ) | dict.fromkeys(("HTTP_REQUEST", "WRONG_VERSION_NUMBER"), "no_tls")
@@ -99,19 +107,21 @@ def _context(material: TlsMaterial, *, client_certificates: bool) -> ssl.SSLCont
     return context
 
 
-def refusal_rule(error: ssl.SSLError) -> str:
-    """Why we ended a handshake, for the trail; empty when the client did.
+def refusal_of(error: ssl.SSLError) -> tuple[Stage, str]:
+    """Why a handshake failed: stage and rule for the trail; no rule: nothing to tell.
 
     Args:
         error: What the handshake raised.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         expired = error.verify_code == _EXPIRED
-        return "expired_certificate" if expired else "unknown_certificate"
+        return Stage.DEVICE, "expired_certificate" if expired else "unknown_certificate"
     reason = error.reason or ""
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-        return "no_certificate"
-    return _PROTOCOL.get(reason, "")
+        return Stage.DEVICE, "no_certificate"
+    if reason in _NOT_TRUSTED:
+        return Stage.HANDSHAKE, "server_not_trusted"
+    return Stage.HANDSHAKE, _PROTOCOL.get(reason, "")
 
 
 def device_key(certificate_der: bytes) -> str:
