@@ -60,10 +60,11 @@ class Journal:
         self._on_failure = on_failure
         self._brief = brief
         self._lock_fd = -1
-        self._lock = threading.Lock()  # Guards the next five. Order: see the module.
+        self._lock = threading.Lock()  # Guards the next six. Order: see the module.
         self._fd = -1
         self._position = Position()
         self._hash = hashchain.GENESIS
+        self._day = 0
         self._acts = OpenActs()
         self._retired: list[int] = []
         self._sync = GroupSync(self._flush)
@@ -138,7 +139,10 @@ class Journal:
         """
         with self._lock:
             self._require_usable()
-            if self._position.offset >= self._settings.segment_bytes_max:
+            if (
+                self._position.offset >= self._settings.segment_bytes_max
+                or self._stamps.day() != self._day
+            ):
                 self._roll()
             return self._write(fields, essential=essential)
 
@@ -199,6 +203,7 @@ class Journal:
             path = self.folder / segment.plain_name(tail.position.segment)
             if tail.position.seq and path.exists():
                 self._fd = _open_segment(path, new=False)
+                self._day = stream.day_of(os.fstat(self._fd).st_mtime_ns // 1000)
             else:
                 self._start_segment()
             for torn in tail.torn:
@@ -263,7 +268,10 @@ class Journal:
             raise AuditUnavailableError(FAILED_TEXT) from error
 
     def _roll(self) -> None:
-        """Seal the segment and begin the next; without room it grows on."""
+        """Seal the segment and begin the next; without room it grows on.
+
+        Each day (UTC) has segments of its own, because retention drops whole ones.
+        """
         try:
             self._fdatasync(self._fd)
         except OSError as error:
@@ -284,6 +292,7 @@ class Journal:
         path = self.folder / segment.plain_name(first)
         before = self._position, self._hash
         self._fd = _open_segment(path, new=True)
+        self._day = self._stamps.day()
         self._position = Position(first - 1, first, 0)
         try:
             self._tell(Operation.SYSTEM_SEGMENT, self._acts.as_detail())

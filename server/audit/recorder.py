@@ -24,6 +24,7 @@ from server.audit.dbfile import DatabaseFile, Identity
 from server.audit.follower import Follower
 from server.audit.hashchain import ChainError
 from server.audit.packer import Packer
+from server.audit.released import RowDropper
 from server.audit.rows import Store
 from server.audit.segment import Position
 from server.audit.tables import CHANNEL, STREAMS, TIME_US, Row, row_of
@@ -59,6 +60,7 @@ class Recorder:
         *,
         node: str,
         on_damage: Callable[[str, str], None] = lambda _stream, _text: None,
+        released: RowDropper | None = None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -67,11 +69,13 @@ class Recorder:
             url: The audit DB.
             node: This machine's name; its streams are `node/slot`.
             on_damage: Told the stream and what is wrong, once a stream.
+            released: What retention dropped; None for nothing.
         """
         self._journal = journal
         self._url = url
         self._node = node
         self._on_damage = on_damage
+        self._released = released
         self._packer = Packer(journal)
         self._store = Store()
         self._engine: Engine | None = None
@@ -104,7 +108,7 @@ class Recorder:
         until = time.monotonic() + deadline_s
         try:
             while time.monotonic() < until:
-                if self._fence() == 0 and self._engine is not None:
+                if self._fence() == 0 and self._engine and not self._releasing:
                     return True
                 if self._engine is None:
                     time.sleep(_POLL_S)
@@ -123,6 +127,7 @@ class Recorder:
             OSError: A segment cannot be read.
         """
         self._require_database()
+        self._delete_released()
         ready = self._ready()
         if not ready:
             return 0
@@ -194,6 +199,10 @@ class Recorder:
 
     def _follow(self, slot: str, position: Position, prev: str) -> None:
         stream = f"{self._node}/{slot}"
+        gone = self._released.heads().get(stream) if self._released else None
+        if gone is not None and gone.seq > position.seq:
+            # A DB made anew: what retention dropped does not come back.
+            position, prev = Position(gone.seq, gone.seq + 1, 0), gone.hash
         follower = Follower(self._journal / slot, stream, position, prev)
         self._followers[slot] = follower
         try:
@@ -242,6 +251,16 @@ class Recorder:
             _ring(connection)
             if self._opened != self._file.look():
                 raise OSError("the audit DB's file was replaced")
+
+    @property
+    def _releasing(self) -> bool:
+        return self._released is not None and self._released.pending
+
+    def _delete_released(self) -> None:
+        """Delete a few of the rows that retention dropped, between two batches."""
+        if self._engine and self._released and self._releasing:
+            with writing(self._engine) as connection:
+                self._released.delete_some(connection)
 
     def _publish(self, read: list[Follower]) -> None:
         """Tell the journals how far the DB is; never backwards."""

@@ -14,6 +14,7 @@ from server.model.errors import AuditUnavailableError
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome, Phase, Protocol
 
+_DAY_US: Final = 86_400_000_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -47,11 +48,20 @@ class Stamps:
             "prev": prev,
         }
 
+    def day(self) -> int:
+        """Today (UTC), in days since the epoch."""
+        return day_of(self._clock.time_us())
+
     def _time(self) -> str:
         second, micros = divmod(self._clock.time_us(), 1_000_000)
         if self._second[0] != second:
             self._second = (second, rfc3339(second * 1_000_000)[:20])
         return f"{self._second[1]}{micros:06d}Z"
+
+
+def day_of(time_us: int) -> int:
+    """The day (UTC) of a time, in days since the epoch."""
+    return time_us // _DAY_US
 
 
 def system_record(operation: Operation, detail: Json) -> Fields:

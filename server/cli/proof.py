@@ -1,4 +1,4 @@
-"""`kagikura audit verify` and `audit key`: proving that nothing was changed."""
+"""`kagikura audit verify`, `key` and `retention`: proving and pruning the trail."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from server.audit.evidence import Report
-from server.cli.context import become_owner, loaded
 from server.cli.output import EXIT_REFUSED, JsonFlag, Output, say
+from server.cli.store import become_owner, loaded
 from server.daemon import proving
 
 
@@ -76,6 +76,30 @@ def verify(
     _tell(Output(as_json=as_json), reports, trusted=root is not None)
     if not all(report.good for report in reports):
         raise typer.Exit(EXIT_REFUSED)
+
+
+def retention(
+    context: typer.Context,
+    run: Annotated[bool, typer.Option("--run", help="Drop it now.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what is due (the default).")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Records older than audit.retention_days: show them, or drop them now.
+
+    The daemon does it by itself once a day.
+    """
+    if run and plan:
+        raise typer.BadParameter("--plan or --run, not both")
+    settings = loaded(context).settings
+    become_owner(settings.state_dir)
+    output = Output(as_json=as_json)
+    due = proving.run_retention(settings) if run else proving.plan_retention(settings)
+    if due is None:
+        output.done("The running daemon does it within a minute.", {"asked": True})
+    else:
+        output.rows(due, ("stream", "first", "last", "records", "segments", "before"))
 
 
 def _tell(output: Output, reports: list[Report], *, trusted: bool) -> None:

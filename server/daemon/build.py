@@ -16,6 +16,8 @@ from server.access.recovery import recover_admin_acts
 from server.access.tls import Certificates
 from server.audit.checkpointer import Checkpointer
 from server.audit.recorder import Recorder
+from server.audit.released import RowDropper
+from server.audit.retention import DailyPruning
 from server.auth import live
 from server.auth.password import Hasher
 from server.daemon import logs, sockets
@@ -41,6 +43,7 @@ from server.daemon.trail import (
     checkpoint_folders,
     opened_cli_trail,
     opened_trail,
+    pruner,
     signing_keys,
 )
 from server.db.engine import DatabaseError, Engine, reading
@@ -53,6 +56,7 @@ from server.storage.disk import Disk
 from server.storage.leftovers import LocalLeftovers
 from server.vfs.housekeeping import Housekeeping
 
+MINUTE_S: Final = 60
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
 
@@ -63,7 +67,10 @@ def keeper(start: Start, link: Link) -> int:
     logs.start(settings.log_level, start.slot)
     for bound in start.sockets.values():
         sockets.close(bound)  # or clients could connect here, to wait in vain
-    recorder = Recorder(places.journal, places.audit_url, node=settings.node)
+    released = RowDropper(checkpoint_folders(settings)[0])
+    recorder = Recorder(
+        places.journal, places.audit_url, node=settings.node, released=released
+    )
     with ExitStack() as stack:
         keys = require_initialised(settings)
         checkpointer = _checkpointer(settings)
@@ -82,6 +89,9 @@ def keeper(start: Start, link: Link) -> int:
             clock=CLOCK,
             trash_days=settings.storage.trash_days,
         )
+        pruning = DailyPruning(
+            pruner(settings), released, places.retention_request, clock=CLOCK
+        )
         jobs = [
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
             Job("cleaning", HOUR_S, cleaning.run),
@@ -91,6 +101,7 @@ def keeper(start: Start, link: Link) -> int:
                 lambda: checkpointer.run(trail.gate, SYSTEM),
                 at_end=True,
             ),
+            Job("retention", MINUTE_S, lambda: pruning.run(trail.gate, SYSTEM)),
         ]
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)

@@ -1,17 +1,31 @@
-"""The composition root of `kagikura audit verify` and `audit key`."""
+"""The composition root of the commands that prove and prune the trail."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from server.audit import evidence, exported
+from server.audit import evidence, exported, retention
 from server.audit.checkpoint import CheckpointFolder
 from server.audit.evidence import Report
 from server.audit.note import NoteError, VerifierKey
-from server.daemon.parts import require_initialised
-from server.daemon.trail import checkpoint_folders, signing_keys
+from server.audit.recorder import Recorder
+from server.audit.released import RowDropper
+from server.daemon.parts import AlreadyRunningError, only_one, require_initialised
+from server.daemon.supervisor import KEEPER
+from server.daemon.trail import (
+    SYSTEM,
+    checkpoint_folders,
+    opened_trail,
+    pruner,
+    signing_keys,
+)
 from server.model.errors import UnavailableError
 from server.settings.places import Places
 from server.settings.schema import Settings
+
+Facts = dict[str, object]
+
+_DRAIN_S: Final = 3600
 
 
 class KeyTextError(UnavailableError):
@@ -104,6 +118,43 @@ def verify_file(file: Exported, root: VerifierKey | None) -> Report:
     """
     folders = [CheckpointFolder(file.checkpoints)] if file.checkpoints else []
     return exported.verify_export(file.path, file.manifest, folders, root=root)
+
+
+def plan_retention(settings: Settings) -> list[Facts]:
+    """What is due, a stream each; nothing is changed.
+
+    Raises:
+        NotInitialisedError: `kagikura init` was not run.
+        UnavailableError: Something cannot be read.
+    """
+    require_initialised(settings)
+    return retention.facts(pruner(settings).plan())
+
+
+def run_retention(settings: Settings) -> list[Facts] | None:
+    """Drop what is due: here, or by the running daemon's keeper.
+
+    Returns:
+        What was dropped; None when the daemon was asked, which does it in a minute.
+
+    Raises:
+        NotInitialisedError: `kagikura init` was not run.
+        UnavailableError: Something cannot be read or written.
+    """
+    require_initialised(settings)
+    places = Places(settings)
+    try:
+        with only_one(settings), opened_trail(settings, KEEPER) as trail:
+            plan = pruner(settings).run(trail.gate, SYSTEM)
+            released = RowDropper(checkpoint_folders(settings)[0])
+            released.look()
+            Recorder(
+                places.journal, places.audit_url, node=settings.node, released=released
+            ).drain(_DRAIN_S)
+    except AlreadyRunningError:
+        places.retention_request.touch(mode=0o600)
+        return None
+    return retention.facts(plan)
 
 
 def _node_folder(checkpoints: Path, node: str) -> CheckpointFolder:

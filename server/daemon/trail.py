@@ -10,6 +10,7 @@ from server.audit.checkpoint import CheckpointFolder, Witness
 from server.audit.gate import Gate
 from server.audit.journal import Journal
 from server.audit.keys import SigningKeys
+from server.audit.retention import Pruner
 from server.model.clock import SystemClock
 from server.model.errors import UnavailableError
 from server.model.event import Fields, actor_fields
@@ -110,6 +111,18 @@ def checkpoint_folders(settings: Settings) -> list[CheckpointFolder]:
     """Where this node's checkpoints are: the store's own, then the copy."""
     places = [Places(settings).checkpoints, settings.audit.checkpoint_copy_dir]
     return [CheckpointFolder(place / settings.node) for place in places if place]
+
+
+def pruner(settings: Settings) -> Pruner:
+    """What drops the records of this node that are due."""
+    return Pruner(
+        Places(settings).journal,
+        signing_keys(settings),
+        checkpoint_folders(settings),
+        node=settings.node,
+        clock=CLOCK,
+        settings=settings.audit,
+    )
 
 
 def witness(settings: Settings) -> Witness:

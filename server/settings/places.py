@@ -13,6 +13,7 @@ class Places:
         state = settings.state_dir
         self.journal = state / "journal"
         self.checkpoints = state / "checkpoints"
+        self.retention_request = state / "retention.request"
         self.audit_keys = state / "keys" / "audit"
         self.lock = state / "daemon.lock"
         self.accounts_url = settings.database.url or _sqlite(state / "accounts.db")
