@@ -187,8 +187,6 @@ class Connection(HTTPConnection):
         return True
 
     def _greet(self, sock: ssl.SSLSocket) -> None:
-        if sock.session_reused:
-            raise ValueError("a resumed session has not shown its certificate")
         cipher = sock.cipher()
         self.arrival.algorithms = f"{sock.version()} {cipher[0] if cipher else ''}"
         if self.service.client_certificates:

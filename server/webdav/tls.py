@@ -1,7 +1,9 @@
 """TLS of the listeners: contexts that follow the certificates, and a device's key.
 
-TLS 1.2 with ECDHE and AEAD only, or 1.3. No session is ever resumed: a resumed one
-would skip the check of the client's certificate (nginx CVE-2025-23419).
+TLS 1.2 with ECDHE and AEAD only, or 1.3. There are no tickets; a TLS 1.2 session can
+be resumed by its id, but only within the context that checked its certificate against
+the same trust (not so in nginx CVE-2025-23419), for a context keeps its own sessions.
+Whose the certificate is, and whether it may come in, is asked for each request.
 """
 
 import hashlib

@@ -291,3 +291,39 @@ def test_a_request_for_countless_properties_is_refused(kept: WebdavStore) -> Non
     body = f'<propfind xmlns="DAV:"><prop>{names}</prop></propfind>'
 
     assert kept.curl("PROPFIND", "/private/", "-H", "Depth: 1", "-d", body)[0] == 413
+
+
+def _options(peer: ssl.SSLSocket, person: Person) -> bytes:
+    pair = f"{person.name}:{person.password}".encode()
+    token = b64encode(pair).decode()
+    head = f"OPTIONS / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {token}\r\n\r\n"
+    peer.sendall(head.encode())
+    return peer.recv(65536)[:12]
+
+
+def test_a_resumed_tls_session_opens_nothing_that_a_new_one_does_not(
+    store: WebdavStore,
+) -> None:
+    """Clients with TLS 1.2 resume by themselves, and were cut off when they did.
+
+    What the certificate opens is asked for each request, and a change of the accounts
+    ends every session.
+    """
+    context = store.client_context(store.alice)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def opened(session: ssl.SSLSession | None) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", store.port), 10)
+        return context.wrap_socket(plain, server_hostname="localhost", session=session)
+
+    with opened(None) as first:
+        assert _options(first, store.alice) == b"HTTP/1.1 200"
+        with opened(first.session) as second:
+            assert _options(second, store.alice) == b"HTTP/1.1 200"
+        with opened(first.session) as third:
+            assert _options(third, store.bob) == b"HTTP/1.1 401"
+        store.accounts.administration.devices.lock("alice", "laptop")
+        store.accounts.watch.refresh()
+        with opened(first.session) as fourth:
+            assert not fourth.session_reused
+            assert _options(fourth, store.alice) == b"HTTP/1.1 401"

@@ -97,8 +97,10 @@ def _without_date(answer: str) -> list[str]:
     return [line for line in answer.splitlines() if not line.startswith("Date:")]
 
 
-def test_tls_1_1_and_session_resumption_are_not_offered(store: WebdavStore) -> None:
-    """A resumed session would skip the check of the certificate."""
+def test_tls_1_1_is_not_offered_and_an_ended_session_not_resumed(
+    store: WebdavStore,
+) -> None:
+    """See test_break_webdav for sessions whose first connection still lives."""
     context = store.client_context(store.alice)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     session = None
