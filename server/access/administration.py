@@ -14,9 +14,12 @@ from server.access.lines import Lines
 from server.access.logins import Logins
 from server.auth import live
 from server.auth.accounts import read_revision
+from server.auth.attempt import source_key
+from server.auth.bans import lift_bans, named_bans
 from server.auth.snapshot import Factors
 from server.model.clock import rfc3339
 from server.model.errors import NotFoundError
+from server.model.identity import Source
 from server.model.operation import Operation
 
 __all__ = ["Administration", "Factors", "LiveSessions"]
@@ -54,6 +57,54 @@ class LiveSessions:
         return {"session": session_id, **cut}
 
 
+class SourceBans:
+    """`kagikura session ban …`: sources that are not let in for a while."""
+
+    def __init__(self, bureau: Bureau) -> None:
+        """Work with `bureau`."""
+        self._bureau = bureau
+
+    def list(self) -> list[Facts]:
+        """The bans that hold now, of all processes and nodes."""
+        with self._bureau.read() as connection:
+            rows = named_bans(connection, self._bureau.clock.time_us())
+        return [
+            {
+                "source": str(row["source"]),
+                "contract": str(row["contract"]),
+                "line": str(row["line"]),
+                "rule": str(row["rule"]),
+                "since": _moment(row["since_us"]),
+                "until": _moment(row["until_us"]),
+            }
+            for row in rows
+        ]
+
+    def lift(self, source: str) -> Facts:
+        """Let a source in again; every process follows within about a second.
+
+        Args:
+            source: An address, or as `list` shows it.
+
+        Raises:
+            ValueError: Not an address.
+            NotFoundError: It is not banned.
+        """
+        key = source_key(Source(ip=source.partition("/")[0], port=0))
+        with self._bureau.change(Operation.ADMIN_SESSION_LIFT_BAN) as change:
+            change.about(key)
+            held = [
+                row
+                for row in named_bans(change.connection, change.now_us)
+                if row["source"] == key
+            ]
+            if not held:
+                raise NotFoundError(f"{key} is not banned.")
+            change.begin(before=[f"{row['contract']}/{row['line']}" for row in held])
+            lift_bans(change.connection, key)
+        return {"source": key, "lines": [str(row["line"]) for row in held]}
+
+
 class Administration:
     """The verbs by noun."""
 
@@ -67,6 +118,7 @@ class Administration:
         self.folders: Final = Folders(bureau)
         self.groups: Final = Groups(bureau)
         self.sessions: Final = LiveSessions(bureau)
+        self.bans: Final = SourceBans(bureau)
 
     def revision(self) -> int:
         """The accounts' revision.
@@ -76,6 +128,10 @@ class Administration:
         """
         with self._bureau.read() as connection:
             return read_revision(connection)
+
+
+def _moment(time_us: object) -> str:
+    return rfc3339(time_us) if isinstance(time_us, int) else ""
 
 
 def _shown(row: dict[str, object]) -> Facts:
@@ -95,5 +151,5 @@ def _shown(row: dict[str, object]) -> Facts:
         "session": str(row["id"]),
         **{name: str(row[name]) for name in kept},
         "source_port": port if isinstance(port, int) else 0,
-        "started": rfc3339(started_us) if isinstance(started_us, int) else "",
+        "started": _moment(started_us),
     }

@@ -132,6 +132,9 @@ class BasicLogin:
         Raises:
             LoginRefusedError: They do not.
         """
+        soon = self._office.too_soon(self._arrival, claim)
+        if soon is not None:
+            raise self._office.refused(self._arrival, claim, soon)
         check = _Counted(self._check_of(claim))
         found: int | Refusal
         if claim.refusal is not None:

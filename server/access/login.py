@@ -34,6 +34,7 @@ class Desk:
         self._verdicts = Verdicts()
         office.watch.on_change(lambda _admission: self._verdicts.drop_all())
         office.sessions.every_second(knocks.flush)
+        office.sessions.every_second(office.attempts.bans.refresh)
 
     def arrive(self, peer: object, protocol: Protocol, *, via: str = "") -> Arrival:
         """Check the line, right after `accept` and before any byte is sent.
@@ -44,8 +45,8 @@ class Desk:
             via: That proxy's address.
 
         Raises:
-            LoginRefusedError: In no active line; recorded or counted. Close without
-                a word.
+            LoginRefusedError: In no active line, or banned; recorded or counted.
+                Close without a word.
             AuditUnavailableError: It cannot be recorded. Close without a word.
         """
         try:
@@ -57,6 +58,9 @@ class Desk:
         )
         if isinstance(found, Refusal):
             raise self._knock(protocol, source, found)
+        banned = self._office.attempts.bans.find(source, found)
+        if banned is not None:
+            raise self._knock(protocol, source, banned)
         return Arrival(
             source=source,
             protocol=protocol,

@@ -13,6 +13,7 @@ from typing import Final
 from ulid import ULID
 
 from server.access.accounts_watch import AccountsWatch
+from server.access.attempts import Attempts
 from server.access.credentials import Credentials
 from server.access.sessions import Sessions
 from server.audit.gate import Gate
@@ -72,12 +73,13 @@ class Claim:
 class Office:
     """The hands of a login."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - composed once, by keyword
         self,
         *,
         watch: AccountsWatch,
         sessions: Sessions,
         credentials: Credentials,
+        attempts: Attempts,
         gate: Gate,
         clock: Clock,
         accounts_age_s_max: int,
@@ -87,6 +89,7 @@ class Office:
         self.sessions = sessions
         self.credentials = credentials
         self.clock = clock
+        self.attempts = attempts
         self._gate = gate
         self._age_s_max = accounts_age_s_max
 
@@ -146,13 +149,20 @@ class Office:
         }
         if detail:
             facts["detail"] = detail
-        self._gate.event(
-            actor_fields(self.actor(arrival, claim)),
-            Operation.LOGIN,
-            Outcome.REFUSED,
-            **facts,
+        actor = self.actor(arrival, claim)
+        lines = self.watch.admission().lines(arrival.source, self.clock.time_us())
+        counted = self.attempts.failed(
+            actor, claim.name, refusal, () if isinstance(lines, Refusal) else lines
         )
+        if not counted:
+            self._gate.event(
+                actor_fields(actor), Operation.LOGIN, Outcome.REFUSED, **facts
+            )
         return LoginRefusedError(stage=refusal.stage, rule=refusal.rule)
+
+    def too_soon(self, arrival: Arrival, claim: Claim) -> Refusal | None:
+        """Whether this login on this device has to wait still, unseen."""
+        return self.attempts.too_soon(self.actor(arrival, claim))
 
     def admit(self, arrival: Arrival, claim: Claim, factors: list[str]) -> Session:
         """Open the session of a claim that is wholly proved.
@@ -180,6 +190,7 @@ class Office:
         except BaseException:
             self.sessions.close(session)
             raise
+        self.attempts.succeeded(actor)
         return session
 
     def leave(self, session: Session, reason: str = "") -> None:

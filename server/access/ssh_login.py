@@ -130,6 +130,9 @@ class SshLogin:
         """
         self._follow(login)
         claim, candidate = self._claim, self._claim.candidate
+        soon = self._office.too_soon(self._arrival, claim)
+        if soon is not None:
+            return self._refuse(claim, soon)
         due = self._due(Need.PASSWORD)
         stored = candidate.login.password_hash if candidate and not due else None
         wrong = self._office.credentials.password(stored, password)
@@ -147,7 +150,8 @@ class SshLogin:
         """
         self._follow(login)
         claim, candidate = self._claim, self._claim.candidate
-        refusal = self._due(Need.CODE)
+        soon = self._office.too_soon(self._arrival, claim)
+        refusal = soon or self._due(Need.CODE)
         if refusal is None and candidate is not None:
             refusal = self._office.credentials.use_code(candidate.login.id, code)
         if refusal is not None:

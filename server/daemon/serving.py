@@ -2,8 +2,11 @@
 
 import os
 from contextlib import ExitStack
+from typing import Final
 
 from server.access.accounts_watch import AccountsWatch
+from server.access.attempts import Attempts
+from server.access.bans import Bans
 from server.access.credentials import Credentials
 from server.access.keystore import KeyStore
 from server.access.knocks import Knocks
@@ -43,6 +46,8 @@ from server.webdav.connection import Service
 from server.webdav.listener import Listener as WebdavListener
 from server.webdav.locking import Locks
 from server.webdav.tls import TlsContexts, TlsMaterial
+
+MINUTE_US: Final = 60_000_000
 
 
 def worker(start: Start, link: Link) -> int:
@@ -113,19 +118,19 @@ def _desk(
         clock=CLOCK,
         settings=settings.auth,
     )
+    knocks = Knocks(trail.gate, clock=CLOCK)
+    first_us = settings.auth.ban_minutes * MINUTE_US
+    bans = Bans(engine, trail.gate, clock=CLOCK, first_us=first_us)
     office = Office(
         watch=watch,
         sessions=sessions,
         credentials=credentials,
+        attempts=Attempts(bans, knocks, clock=CLOCK, settings=settings.auth),
         gate=trail.gate,
         clock=CLOCK,
         accounts_age_s_max=settings.auth.accounts_age_s_max,
     )
-    return Desk(
-        office,
-        Knocks(trail.gate, clock=CLOCK),
-        key_queries_max=settings.sftp.key_queries_max,
-    )
+    return Desk(office, knocks, key_queries_max=settings.sftp.key_queries_max)
 
 
 def _front_ends(

@@ -260,7 +260,8 @@ def test_failed_tries_are_bounded(house: SftpHouse, alice: Person, key: PKey) ->
         with pytest.raises(EOFError):
             probe.password("alice", "wrong")
 
-    assert refusals(house) == [("password", "wrong_password")] * 6
+    expected = [("password", "wrong_password")] * 5 + [("limit", "too_many_tries")]
+    assert refusals(house) == expected
 
 
 def test_unsigned_queries_are_bounded(

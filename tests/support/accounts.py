@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from server.access.accounts_watch import AccountsWatch
 from server.access.administration import Administration
+from server.access.attempts import Attempts
+from server.access.bans import Bans
 from server.access.bureau import Bureau
 from server.access.credentials import Credentials
 from server.access.devices import Offer
@@ -47,6 +49,7 @@ CHEAP: dict[str, Any] = {
     "revision_poll_ms": 50,
 }
 """The least costly hash that the settings allow."""
+BAN_US = 600_000_000
 
 
 @dataclass
@@ -159,17 +162,20 @@ def _composed(
         clock=clock,
         settings=settings.auth,
     )
+    knocks = Knocks(gate, clock=clock)
+    bans = Bans(engine, gate, clock=clock, first_us=BAN_US)
     office = Office(
         watch=watch,
         sessions=sessions,
         credentials=credentials,
+        attempts=Attempts(bans, knocks, clock=clock, settings=settings.auth),
         gate=gate,
         clock=clock,
         accounts_age_s_max=settings.auth.accounts_age_s_max,
     )
     desk = Desk(
         office,
-        Knocks(gate, clock=clock),
+        knocks,
         key_queries_max=settings.sftp.key_queries_max,
     )
     erased: list[str] = []

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from server.access.accounts_watch import AccountsWatch
+from server.access.attempts import Attempts
+from server.access.bans import Bans
 from server.access.credentials import Credentials
 from server.access.knocks import Knocks
 from server.access.ledger import Ledger
@@ -288,16 +290,19 @@ def _desk(stack: ExitStack, house: SftpHouse, gate: Gate) -> Desk:
         clock=clock,
         settings=settings.auth,
     )
+    knocks = Knocks(gate, clock=clock)
+    bans = Bans(house.engine, gate, clock=clock, first_us=600_000_000)
     office = Office(
         watch=house.watch,
         sessions=sessions,
         credentials=credentials,
+        attempts=Attempts(bans, knocks, clock=clock, settings=settings.auth),
         gate=gate,
         clock=clock,
         accounts_age_s_max=settings.auth.accounts_age_s_max,
     )
     queries_max = settings.sftp.key_queries_max
-    desk = Desk(office, Knocks(gate, clock=clock), key_queries_max=queries_max)
+    desk = Desk(office, knocks, key_queries_max=queries_max)
     stack.callback(desk.close)
     house.watch.start()
     stack.callback(house.watch.stop)
