@@ -6,11 +6,13 @@ power cut could still take out of the journal.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from server.audit import hashchain, segment
 from server.audit.hashchain import ChainError, Link
 from server.audit.segment import Position
+
+_BLOCK_BYTES: Final = 1 << 16
 
 
 class Follower:
@@ -25,6 +27,9 @@ class Follower:
         self.position = position
         self.hash = prev
         self._file: BinaryIO | None = None
+        self._ahead: list[
+            bytes
+        ] = []  # lines read before they were asked for, last first
 
     def ready(self) -> bool:
         """Whether there is anything new."""
@@ -73,6 +78,7 @@ class Follower:
 
     def close(self) -> None:
         """Close the segment that is open."""
+        self._ahead.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -82,15 +88,21 @@ class Follower:
         if self._file is None:
             self._file = self._open(self.position.segment)
             self._file.seek(self.position.offset)
-        line = self._file.readline()
-        if line:
+        if line := self._next(self._file):
             return line
         first = self.position.seq + 1
         following = self._open(first)
         self._file.close()
         self._file = following
         self.position = Position(self.position.seq, first, 0)
-        return self._file.readline()
+        return self._next(following)
+
+    def _next(self, file: BinaryIO) -> bytes:
+        """The next line; whole lines are read many at a time."""
+        if not self._ahead:
+            self._ahead = file.readlines(_BLOCK_BYTES)
+            self._ahead.reverse()
+        return self._ahead.pop() if self._ahead else b""
 
     def _open(self, first: int) -> BinaryIO:
         first = first or 1

@@ -25,6 +25,8 @@ _HEAD: Final = b',"hash":"'
 _TAIL: Final = b'"}\n'
 _SUFFIX_BYTES: Final = len(_HEAD) + 64 + len(_TAIL)
 
+_HEAD_END: Final = -_SUFFIX_BYTES + len(_HEAD)
+
 _LEADS_ABOVE_BMP: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 """UTF-8 lead bytes of characters above U+FFFF."""
 
@@ -34,6 +36,9 @@ _encode: Final = json.JSONEncoder(
 _encode_as_is: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False
 ).encode
+
+_scan: Final = json.JSONDecoder().scan_once
+"""What `json.loads` does at its heart; called for every record there is."""
 
 
 class ChainError(ValueError):
@@ -95,18 +100,10 @@ def parse(line: bytes) -> Link:
     Raises:
         ChainError: Torn, not JSON, or its text and its hash disagree.
     """
-    head = line[-_SUFFIX_BYTES : -_SUFFIX_BYTES + len(_HEAD)]
-    if head != _HEAD or not line.endswith(_TAIL):
-        raise ChainError("the line does not end in a hash")
+    link, digest = _read(line)
     try:
-        fields = json.loads(line.decode())
-    except ValueError as error:
-        raise ChainError("the line is not JSON") from error
-    try:
-        digest = _digest(fields["prev"], body_of(line))
-        link = Link(fields, line)
         whole = digest == link.hash and link.seq > 0
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, AttributeError) as error:
         raise ChainError("the line is no record") from error
     if not whole:
         raise ChainError("the line does not match its hash")
@@ -125,12 +122,33 @@ def follow(line: bytes, *, stream: str, seq: int, prev: str) -> Link:
     Raises:
         ChainError: It is not the record that follows.
     """
-    link = parse(line)
-    if link.fields["id"] != f"{stream}:{seq}":
-        raise ChainError(f"found {link.fields['id']} where {stream}:{seq} belongs")
-    if link.fields["prev"] != prev:
-        raise ChainError(f"{stream}:{seq} does not follow the record before it")
+    link, digest = _read(line)
+    fields = link.fields
+    expected = f"{stream}:{seq}"
+    if fields.get("hash") != digest:
+        raise ChainError("the line does not match its hash")
+    if fields.get("id") != expected:
+        raise ChainError(f"found {fields.get('id')} where {expected} belongs")
+    if fields["prev"] != prev:
+        raise ChainError(f"{expected} does not follow the record before it")
     return link
+
+
+def _read(line: bytes) -> tuple[Link, str]:
+    """A stored line and the hash that its text has."""
+    if line[-_SUFFIX_BYTES:_HEAD_END] != _HEAD or line[-len(_TAIL) :] != _TAIL:
+        raise ChainError("the line does not end in a hash")
+    try:
+        text = line.decode()
+        fields, end = _scan(text, 0)
+    except (ValueError, StopIteration, RecursionError) as error:
+        raise ChainError("the line is not JSON") from error
+    if end != len(text) - 1:
+        raise ChainError("the line is not JSON")
+    try:
+        return Link(fields, line), _digest(fields["prev"], body_of(line))
+    except (LookupError, ValueError, TypeError) as error:
+        raise ChainError("the line is no record") from error
 
 
 def body_of(line: bytes) -> bytes:

@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, cast
 
@@ -47,6 +49,7 @@ _POLL_S: Final = 0.1
 _RETRY_S: Final = 0.5
 _COMPLAIN_S: Final = 60.0
 _ADVISORY_LOCK: Final = 0x6B616772  # "kagr"
+_time_us: Final = cast("Callable[[Row], int]", itemgetter(TIME_US))
 _RUINED: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
@@ -133,9 +136,7 @@ class Recorder:
             return 0
         each = max(BATCH_RECORDS // len(ready), 1)
         read = [self._read(follower, each) for follower in ready]
-        # By time, but each stream in its own order whatever its clock did: who follows
-        # the rows knows by a stream's last number what it has seen of it.
-        rows = list(heapq.merge(*read, key=lambda row: cast("int", row[TIME_US])))
+        rows = _merged(read)
         if not rows:
             return 0
         self._write(rows, ready)
@@ -294,6 +295,23 @@ class Recorder:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+
+def _merged(read: list[list[Row]]) -> list[Row]:
+    """By time, but each stream in its own order whatever its clock did.
+
+    Who follows the rows knows by a stream's last number what it has seen of it.
+    """
+    if len(read) == 1:
+        return read[0]
+    if all(_ascends(rows) for rows in read):
+        return sorted(chain.from_iterable(read), key=_time_us)  # stable
+    return list(heapq.merge(*read, key=_time_us))
+
+
+def _ascends(rows: list[Row]) -> bool:
+    times = [_time_us(row) for row in rows]
+    return times == sorted(times)
 
 
 def _queue_up(connection: Connection) -> None:

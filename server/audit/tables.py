@@ -5,6 +5,7 @@ other columns only find it. Names are copied, never referenced: rows outlive acc
 """
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
@@ -139,7 +140,8 @@ STREAMS: Final = sa.Table(
 )
 """How far each journal is in `records`, changed in the same transaction."""
 
-_OURS: Final = (
+ROW_COLUMNS: Final = (
+    # Fields whose values this product makes: short, no NUL.
     "act",
     "phase",
     "operation",
@@ -149,15 +151,11 @@ _OURS: Final = (
     "protocol",
     "session",
     "sha256",
-)
-"""Fields whose values this product makes: short, no NUL."""
-
-_THEIRS: Final = ("contract", "login", "device_name", "line")
-"""Names that people choose; a failed login may hold anything."""
-
-ROW_COLUMNS: Final = (
-    *_OURS,
-    *_THEIRS,
+    # Names that people choose; a failed login may hold anything.
+    "contract",
+    "login",
+    "device_name",
+    "line",
     "stream",
     "seq",
     "time_us",
@@ -195,17 +193,28 @@ def insert_text(parameter: str) -> str:
 
 def row_of(link: Link, stream: str) -> Row:
     """The row that a journal's record becomes."""
-    fields = link.fields
+    get = cast("Mapping[str, str | None]", link.fields).get
     return (
-        *[cast("str | None", fields.get(name)) for name in _OURS],
-        *[key_of(fields.get(name)) for name in _THEIRS],
+        get("act"),
+        get("phase"),
+        get("operation"),
+        get("outcome"),
+        get("device"),
+        get("source_ip"),
+        get("protocol"),
+        get("session"),
+        get("sha256"),
+        key_of(get("contract")),
+        key_of(get("login")),
+        key_of(get("device_name")),
+        key_of(get("line")),
         stream,
         link.seq,
-        parse_rfc3339(fields["time"]),
-        source_key(fields.get("source_ip")),
-        text_of(fields.get("path")),
-        text_of(fields.get("target")),
-        link.hash,
+        parse_rfc3339(link.fields["time"]),
+        source_key(get("source_ip")),
+        text_of(get("path")),
+        text_of(get("target")),
+        get("hash"),
         link.line[:-1].decode(),
     )
 
@@ -214,6 +223,8 @@ def key_of(value: object) -> str | None:
     """Text as an indexed column holds it: cut, and without NUL (PostgreSQL)."""
     if not isinstance(value, str) or not value:
         return None
+    if len(value) <= KEY_CHARACTERS_MAX and "\0" not in value:
+        return value
     return value[:KEY_CHARACTERS_MAX].replace("\0", "\ufffd")
 
 

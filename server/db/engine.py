@@ -47,6 +47,7 @@ _PRAGMAS: Final[dict[Role, tuple[str, ...]]] = {
         "synchronous=FULL",
     ),
     Role.AUDIT_WRITER: (
+        "page_size=8192",  # of a new file: rows of about 1 KiB
         "foreign_keys=ON",
         "journal_mode=WAL",
         "synchronous=NORMAL",
