@@ -37,8 +37,7 @@ _encode_as_is: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False
 ).encode
 
-_scan: Final = json.JSONDecoder().scan_once
-"""What `json.loads` does at its heart; called for every record there is."""
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 class ChainError(ValueError):
@@ -140,8 +139,8 @@ def _read(line: bytes) -> tuple[Link, str]:
         raise ChainError("the line does not end in a hash")
     try:
         text = line.decode()
-        fields, end = _scan(text, 0)
-    except (ValueError, StopIteration, RecursionError) as error:
+        fields, end = _decode(text)
+    except (ValueError, RecursionError) as error:
         raise ChainError("the line is not JSON") from error
     if end != len(text) - 1:
         raise ChainError("the line is not JSON")

@@ -5,7 +5,6 @@ other columns only find it. Names are copied, never referenced: rows outlive acc
 """
 
 import ipaddress
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
@@ -193,7 +192,7 @@ def insert_text(parameter: str) -> str:
 
 def row_of(link: Link, stream: str) -> Row:
     """The row that a journal's record becomes."""
-    get = cast("Mapping[str, str | None]", link.fields).get
+    get = cast("dict[str, str | None]", link.fields).get
     return (
         get("act"),
         get("phase"),
