@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, Protocol, Self, Unpack
 
 import sqlalchemy as sa
 
-from server.audit import export, find, hashchain, segment
+from server.audit import export, find, hashchain, history, segment, stats
 from server.audit.act import Act
 from server.audit.export import Exported, Form
 from server.audit.hashchain import ChainError
@@ -23,7 +23,9 @@ from server.audit.index import Index, Line, oldest_first
 from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
 from server.audit.limit import time_limit
 from server.audit.manifest import Notary
+from server.audit.person import Person
 from server.audit.query import Condition, Query
+from server.audit.stats import By
 from server.audit.tables import RECORDS, STREAMS
 from server.audit.tail import Tail, Wish
 from server.db.engine import Connection
@@ -161,6 +163,60 @@ class Reader:
         )
         yield from tail.rows(stop)
 
+    def history(
+        self, path: str, *, contract: str = "", login: str = ""
+    ) -> Iterator[Row]:
+        """Yield every act on a file, oldest first, under all names it has had.
+
+        Args:
+            path: One of its names.
+            contract: Whose file, where several contracts have one of that name.
+            login: Whose `/private`, where several logins have one.
+
+        Raises:
+            NotFoundError: No record names it.
+            SeveralFilesError: It has to be said whose is meant.
+            UnavailableError: The DB cannot be read.
+            AuditUnavailableError: The search cannot be recorded.
+        """
+        asked: dict[str, Json] = {"path": path, "contract": contract, "login": login}
+        self._tell_view("history", asked)
+        file = history.find_file(self._index, path, contract, login)
+        yield from history.acts(self._index, history.spans(self._index, file))
+
+    def person(self, query: Query) -> dict[str, Json]:
+        """Add up what a login did.
+
+        Args:
+            query: The login, its contract and the time.
+
+        Raises:
+            UnavailableError: The DB cannot be read.
+            AuditUnavailableError: The search cannot be recorded.
+        """
+        self._tell_view("who", query.as_detail())
+        lines = oldest_first(self._index, query.conditions())
+        return Person().add(lines).facts()
+
+    def stats(self, query: Query, by: list[By]) -> list[Row]:
+        """Count acts.
+
+        Args:
+            query: Which.
+            by: What they are counted by.
+
+        Raises:
+            QueryTimeoutError: It took too long.
+            UnavailableError: The DB cannot be read.
+            AuditUnavailableError: The search cannot be recorded.
+        """
+        self._tell_view("stats", query.as_detail())
+        with (
+            self._index.reading() as connection,
+            time_limit(connection, self.query_timeout_s),
+        ):
+            return stats.count(connection, query, by)
+
     def export(
         self,
         file: BinaryIO,
@@ -243,6 +299,11 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         """Let go of the DB."""
         self.close()
+
+    def _tell_view(self, view: str, query: dict[str, Json]) -> None:
+        asked: Json = {name: value for name, value in query.items() if value}
+        detail: dict[str, Json] = {"view": view, "query": asked}
+        self._gate.event(self._who, Operation.AUDIT_SEARCH, Outcome.DONE, detail=detail)
 
     def _ends(self, conditions: list[Condition]) -> tuple[int, int]:
         """The times of the first and the last record that meet the conditions."""
