@@ -21,7 +21,7 @@ from server.audit.hashchain import ChainError
 from server.audit.headings import Language
 from server.audit.index import Index, Line, oldest_first
 from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
-from server.audit.limit import time_limit
+from server.audit.limit import QueryTimeoutError, time_limit
 from server.audit.manifest import Notary
 from server.audit.person import Person
 from server.audit.query import Condition, Query
@@ -33,6 +33,7 @@ from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
 
 _TELL_EVERY: Final = 5000
+_COUNT_S_MAX: Final = 5.0
 _ALL: Final = Query()
 
 
@@ -287,6 +288,22 @@ class Reader:
             )
             for stream in streams
         ]
+
+    def rows(self) -> int | None:
+        """How many records the DB holds; None when counting takes too long.
+
+        Raises:
+            UnavailableError: The DB cannot be read.
+        """
+        try:
+            with (
+                self._index.reading() as connection,
+                time_limit(connection, _COUNT_S_MAX),
+            ):
+                every = sa.select(sa.func.count()).select_from(RECORDS)
+                return connection.execute(every).scalar()
+        except QueryTimeoutError:
+            return None
 
     def close(self) -> None:
         """Let go of the DB."""

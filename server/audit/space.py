@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import threading
+from dataclasses import dataclass
 from enum import IntEnum, unique
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,41 @@ def next_level(left_percent: float, level: Level) -> Level:
         if left_percent <= bounds[higher]:
             return higher
     return Level.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left for all streams of a node, looked at from outside."""
+
+    level: Level
+    left_percent: int
+    spool_bytes: int
+
+
+def measure(journal: Path, settings: AuditSettings) -> Room:
+    """Look at the room without taking part.
+
+    A process that comes back from a higher level stays there a little longer.
+
+    Raises:
+        OSError: The folder cannot be looked at.
+    """
+    slots = segment.slots(journal)
+    spool = sum(segment.spool_bytes(journal / slot) for slot in slots)
+    disk = os.statvfs(journal)
+    budget = settings.spool_bytes_max
+    capacity = max(min(budget, disk.f_blocks * disk.f_frsize), 1)
+    left = min(budget - spool, disk.f_bavail * disk.f_frsize)
+    percent = 100 * left / capacity
+    level = next_level(percent, Level.OK)
+    reserves = [journal / slot / segment.RESERVE for slot in slots]
+    if any(
+        path.stat().st_size < settings.reserve_bytes
+        for path in reserves
+        if path.exists()
+    ):
+        level = Level.RESERVE
+    return Room(level, max(min(int(percent), 100), 0), spool)
 
 
 class Reserve:

@@ -86,6 +86,12 @@ def _flat(facts: Facts) -> Facts:
     """The status with a line for each stream of the trail."""
     streams = cast("list[Facts]", facts.get("indexed", []))
     flat = {name: value for name, value in facts.items() if name != "indexed"}
+    checkpoint = cast("Facts", facts.get("checkpoint") or {})
+    if "number" in checkpoint:
+        number, time, records = (checkpoint[n] for n in ("number", "time", "records"))
+        flat["checkpoint"] = f"{number} of {time}, {records} records"
+    else:
+        flat["checkpoint"] = checkpoint.get("error", "none yet")
     for stream in streams:
         flat[f"indexed {stream['stream']}"] = (
             f"up to {stream['up_to'] or 'nothing yet'}, {stream['behind']} to come"

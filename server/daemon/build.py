@@ -15,6 +15,7 @@ from server.access.ledger import Ledger
 from server.access.recovery import recover_admin_acts
 from server.access.tls import Certificates
 from server.audit.checkpointer import Checkpointer
+from server.audit.clockwatch import ClockWatch
 from server.audit.recorder import Recorder
 from server.audit.released import RowDropper
 from server.audit.retention import DailyPruning
@@ -33,7 +34,7 @@ from server.daemon.parts import (
     require_initialised,
     tell_exit,
 )
-from server.daemon.reading import operator_fields, trail_reader
+from server.daemon.reading import operator_fields, trail_status
 from server.daemon.serving import worker
 from server.daemon.supervisor import Sockets, Start, Supervisor
 from server.daemon.trail import (
@@ -48,7 +49,6 @@ from server.daemon.trail import (
 )
 from server.db.engine import DatabaseError, Engine, reading
 from server.db.migrate import Chain, upgrade
-from server.model.errors import UnavailableError
 from server.settings.loader import load
 from server.settings.places import Places
 from server.settings.schema import Settings
@@ -57,6 +57,7 @@ from server.storage.leftovers import LocalLeftovers
 from server.vfs.housekeeping import Housekeeping
 
 MINUTE_S: Final = 60
+CLOCK_S: Final = 1
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
 
@@ -92,6 +93,7 @@ def keeper(start: Start, link: Link) -> int:
         pruning = DailyPruning(
             pruner(settings), released, places.retention_request, clock=CLOCK
         )
+        watch = ClockWatch(CLOCK)
         jobs = [
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
             Job("cleaning", HOUR_S, cleaning.run),
@@ -102,6 +104,7 @@ def keeper(start: Start, link: Link) -> int:
                 at_end=True,
             ),
             Job("retention", MINUTE_S, lambda: pruning.run(trail.gate, SYSTEM)),
+            Job("clock", CLOCK_S, lambda: watch.run(trail.gate, SYSTEM)),
         ]
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)
@@ -270,13 +273,4 @@ def status(settings: Settings) -> Facts:
             facts["sessions"] = len(live.live_sessions(connection))
     except DatabaseError:
         facts["accounts"] = "the accounts database does not answer"
-    try:
-        # Nothing of the trail is shown, so this look is not an act to be recorded.
-        with trail_reader(settings, "") as reader:
-            facts["indexed"] = [
-                {"stream": found.stream, "behind": found.behind, "up_to": found.time}
-                for found in reader.indexed_up_to()
-            ]
-    except UnavailableError as error:
-        facts["audit"] = str(error)
-    return facts
+    return {**facts, **trail_status(settings)}

@@ -144,3 +144,18 @@ def test_status_tells_a_running_daemon_from_a_stopped_one(store: Daemon) -> None
     told = store.told("status")
     assert told["running"] is True
     assert {stream["stream"] for stream in told["indexed"]} >= {"node-1/worker-1"}
+    assert told["level"] == "ok"
+
+
+def test_status_tells_lag_spool_rows_and_the_last_checkpoint(daemon: Daemon) -> None:
+    """What a person or a monitor looks at first."""
+    daemon.wait_indexed()
+    until(lambda: daemon.told("status")["checkpoint"], what="a checkpoint")
+
+    told = daemon.told("status")
+
+    assert told["checkpoint"]["number"] >= 1
+    assert told["rows"] >= told["checkpoint"]["records"]
+    assert 0 <= told["lag_s"] <= 5
+    assert told["spool_bytes"] >= 0
+    assert "records" in daemon.cli("status").stdout
