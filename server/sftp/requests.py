@@ -39,7 +39,7 @@ from paramiko.sftp import (
 )
 
 from server.model.clock import Clock
-from server.model.errors import ServerError
+from server.model.errors import AuditUnavailableError, ServerError
 from server.settings.schema import SftpSettings
 from server.sftp import operations, wire
 from server.sftp.handles import Handles
@@ -140,6 +140,8 @@ class Requests:
             clock=clock,
         )
         self._greeted = False
+        self.ended = False
+        """Whether the session must end after the replies given so far."""
 
     @property
     def handles_open(self) -> int:
@@ -195,6 +197,8 @@ class Requests:
         except MalformedPacketError:
             raise
         except ServerError as error:
+            # Nothing can be done here until the trail can be written again.
+            self.ended = self.ended or isinstance(error, AuditUnavailableError)
             return CMD_STATUS, (status_of(error),)
         except Exception:
             log.exception(

@@ -83,6 +83,8 @@ class Subsystem:
                 self._send(replies)
             self._answered_ns = self._clock.mono_ns()
             self._answering = False
+            if self._requests.ended:
+                return
 
     def _answers(self, received: bytes) -> Iterator[bytes]:
         """The replies to what came, gathered into few and long blocks."""

@@ -205,7 +205,7 @@ def _moved(act: OpenAct) -> Fields:
 def _is_as_asked(found: Attributes, name: str, value: Json) -> bool:
     if name == "mode" and isinstance(value, int):
         value = kept_mode(value, is_folder=found.is_folder)
-    return bool(getattr(found, name) == value)
+    return str(getattr(found, name)) == str(value)  # times are told as text
 
 
 def _done_if(done: bool) -> Ending:  # noqa: FBT001 - the one thing it asks

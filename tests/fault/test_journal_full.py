@@ -94,6 +94,21 @@ def refusal(act: Callable[[], object]) -> str:
     return ""
 
 
+def first_refusal(client: paramiko.SFTPClient, path: str) -> str:
+    """What SFTP says within a second of the last room; then it disconnects."""
+    told: list[str] = []
+
+    def ask() -> bool:
+        told.append(refusal(lambda: client.mkdir(path)))
+        return "trail" in told[-1]
+
+    until(ask, what="SFTP refuses", deadline_s=1)
+    channel = client.get_channel()
+    assert channel is not None
+    until(lambda: channel.closed, what="SFTP disconnects")
+    return told[-1]
+
+
 class Download:
     """A client that reads one file again and again on one handle, until told no."""
 
@@ -118,23 +133,25 @@ class Download:
             self.told = str(error) or "disconnected"
 
 
-def require_closed(daemon: Daemon, client: paramiko.SFTPClient, dav: Dav) -> None:
-    """Nothing at all is done by either protocol."""
+def require_closed(daemon: Daemon, dav: Dav) -> None:
+    """Nothing at all is done by either protocol, a login neither."""
     intents = len(daemon.records(phase="intent"))
     for _ in range(20):
-        assert refusal(lambda: client.listdir("/private/c0"))
         assert refusal(lambda: dav.ask("GET", "/private/big"))
+    with pytest.raises((paramiko.SSHException, EOFError, OSError)), sftp(daemon):
+        pass
     assert len(daemon.records(phase="intent")) == intents
 
 
-def require_back(daemon: Daemon, client: paramiko.SFTPClient, dav: Dav) -> None:
-    """Both protocols work on the connections that there are."""
+def require_back(daemon: Daemon, dav: Dav) -> None:
+    """Both protocols work again, SFTP by a new session."""
     until(
         lambda: not refusal(lambda: dav.ask("MKCOL", "/private/back")),
         what="WebDAV works again",
         deadline_s=BACK_S,
     )
-    client.mkdir("/private/back/by-sftp")
+    with sftp(daemon) as client:
+        client.mkdir("/private/back/by-sftp")
 
 
 def test_nothing_is_done_unrecorded_while_the_journal_has_no_room(
@@ -150,18 +167,13 @@ def test_nothing_is_done_unrecorded_while_the_journal_has_no_room(
             until(lambda: ledger.count("ok") > 20, what="the clients work")
             until(lambda: download.blocks > 10, what="the download runs")
             ballast = fill(daemon.state / "journal")
-            until(
-                lambda: refusal(lambda: client.mkdir("/private/over-sftp")),
-                what="SFTP refuses",
-                deadline_s=1,
-            )
-            by_sftp = refusal(lambda: client.mkdir("/private/over-sftp"))
+            by_sftp = first_refusal(client, "/private/over-sftp")
             by_webdav = refusal(lambda: dav.ask("MKCOL", "/private/over-webdav"))
             download.end()
             worked = ledger.count("ok")
-            require_closed(daemon, client, dav)
+            require_closed(daemon, dav)
             ballast.unlink()
-            require_back(daemon, client, dav)
+            require_back(daemon, dav)
             until(lambda: ledger.count("ok") > worked + 20, what="the clients go on")
 
     assert "audit trail cannot be written" in by_sftp
