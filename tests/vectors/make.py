@@ -67,45 +67,51 @@ def lines(stream: str) -> list[bytes]:
     return made
 
 
-def files() -> Mapping[str, bytes]:
-    """Every vector file by name."""
-    root, first, second = signers()
-    streams = {name: lines(f"node-1/{name}") for name in ("cli", "worker-1")}
-
-    def checkpoint(number: int, prev: str, seq: int, key: Signer) -> str:
-        heads = {
-            f"node-1/{name}": Head(seq, made[seq - 1][-67:-3].decode())
-            for name, made in streams.items()
-        }
-        return key.sign(
-            Checkpoint(
-                origin=ORIGIN,
-                number=number,
-                time=TIME.format(seq),
-                prev=prev,
-                heads=heads,
-            ).text()
+def _checkpoints(streams: Mapping[str, list[bytes]]) -> list[str]:
+    """Three: two of the first day, one of the second."""
+    _, first, second = signers()
+    made: list[str] = []
+    for number, (seq, key) in enumerate(((3, first), (5, first), (8, second)), 1):
+        checkpoint = Checkpoint(
+            origin=ORIGIN,
+            number=number,
+            time=TIME.format(seq),
+            prev=Note.parse(made[-1]).digest if made else NOTHING,
+            heads={
+                f"node-1/{name}": Head(seq, stream[seq - 1][-67:-3].decode())
+                for name, stream in streams.items()
+            },
         )
+        made.append(key.sign(checkpoint.text()))
+    return made
 
-    one = checkpoint(1, NOTHING, 3, first)
-    two = checkpoint(2, Note.parse(one).digest, 5, first)
-    three = checkpoint(3, Note.parse(two).digest, 8, second)
 
-    def certificate(number: int, key: Signer, after: Head) -> str:
-        return Certificate(
+def _certificates(checkpoints: list[str]) -> list[str]:
+    """The root's and the days'; the second day began behind the second checkpoint."""
+    root, first, second = signers()
+    nothing, behind = Head(0, NOTHING), Head(2, Note.parse(checkpoints[1]).digest)
+    made = []
+    for number, (signer, key, after) in enumerate((
+        (root, root, nothing),
+        (root, first, nothing),
+        (first, second, behind),
+    )):
+        certificate = Certificate(
             origin=ORIGIN,
             number=number,
             after=after,
             time=TIME.format(number),
             key=key.key.public,
-        ).text()
+        )
+        made.append(signer.sign(certificate.text()))
+    return made
 
-    nothing, behind = Head(0, NOTHING), Head(2, Note.parse(two).digest)
-    keys = [
-        root.sign(certificate(0, root, nothing)),
-        root.sign(certificate(1, first, nothing)),
-        first.sign(certificate(2, second, behind)),
-    ]
+
+def files() -> Mapping[str, bytes]:
+    """Every vector file by name."""
+    root, _, second = signers()
+    streams = {name: lines(f"node-1/{name}") for name in ("cli", "worker-1")}
+    checkpoints = _checkpoints(streams)
     gone = Head(2, streams["worker-1"][1][-67:-3].decode())
     stub = Retention(
         origin=ORIGIN,
@@ -118,8 +124,8 @@ def files() -> Mapping[str, bytes]:
     exported = b"".join(streams["worker-1"])
     return {
         "public-key.txt": f"{root.key}\n".encode(),
-        "keys.notes": note.join(keys).encode(),
-        "checkpoints.notes": note.join([one, two, three]).encode(),
+        "keys.notes": note.join(_certificates(checkpoints)).encode(),
+        "checkpoints.notes": note.join(checkpoints).encode(),
         "retention.notes": note.join([second.sign(stub.text())]).encode(),
         "manifest.note": second.sign(_manifest(exported).text()).encode(),
         "records.json": _records(streams["worker-1"]),
