@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from server.audit import paths
 from server.audit.index import Row, place, rows_of
-from server.audit.query import LIMIT_MAX, Condition, Query
+from server.audit.query import LIMIT_MAX, Condition, Query, from_network
 from server.audit.tables import KEYED, PATHS, RECORDS
 from server.db.engine import Connection
 
@@ -82,7 +82,7 @@ def page(connection: Connection, query: Query) -> list[int]:
     if meant:
         also: list[Condition] = []
         if network:
-            also.append(RECORDS.c.source_key.between(*network))
+            also.append(from_network(*network))
         places = search.paths(meant, also)
     elif network:
         places = search.network(*network)
@@ -154,11 +154,11 @@ class _Search:
             "source_key",
             sa.select(sa.column("key")).select_from(
                 _NETWORK_MEMBERS
-                .bindparams(first=first, last=last, at_most=-1)
+                .bindparams(first=first, last=last, at_most=_MEMBERS_FEW)
                 .columns(sa.column("key"))
                 .subquery()
             ),
-            RECORDS.c.source_key.between(first, last),
+            from_network(first, last),
         )
         if len(listed) > _MEMBERS_FEW:
             return self.in_order(self.equal, [members.condition])

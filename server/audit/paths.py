@@ -27,6 +27,7 @@ CACHED_MAX: Final = 100_000
 _CHUNK: Final = 500
 _TERMS_MAX: Final = 5000
 _TRIGRAM: Final = 3
+_GRAMS_MAX: Final = 48
 _END: Final = "/\n"
 _LAST: Final = "\U0010ffff"
 _T = TypeVar("_T")
@@ -151,7 +152,7 @@ def _trigrams(connection: Connection, folded: str) -> str | None:
     """The FTS5 question whose answer holds every path that contains the text."""
     if len(folded) >= _TRIGRAM:
         grams = {folded[at : at + _TRIGRAM] for at in range(len(folded) - _TRIGRAM + 1)}
-        return " AND ".join(_quoted(gram) for gram in sorted(grams))
+        return " AND ".join(_quoted(gram) for gram in sorted(grams)[:_GRAMS_MAX])
     beginning = connection.exec_driver_sql(
         "SELECT term FROM path_terms WHERE term >= ? AND term < ? LIMIT ?",
         (folded, folded + _LAST, _TERMS_MAX + 1),
@@ -159,7 +160,7 @@ def _trigrams(connection: Connection, folded: str) -> str | None:
     terms = list(beginning.scalars())
     if len(terms) > _TERMS_MAX:
         return None
-    return " OR ".join(_quoted(term) for term in terms) or _quoted(_END * 2)
+    return " OR ".join(_quoted(term) for term in terms) or _quoted(_END + "/")
 
 
 def _quoted(term: str) -> str:

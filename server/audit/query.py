@@ -136,12 +136,18 @@ class Query:
             column[name] == value for name, value in self.equalities().items()
         ]
         if span := self.network():
-            found.append(column.source_key.between(*span))
+            found.append(from_network(*span))
         found += self.times()
         if meant := self.path_conditions():
             ids = sa.select(PATHS.c.id).where(*meant)
             found.append(sa.or_(column.path_id.in_(ids), column.target_id.in_(ids)))
         return found
+
+
+def from_network(first: str, last: str) -> Condition:
+    """The source lies in a network, told by its first and last key."""
+    column = RECORDS.c.source_key
+    return sa.and_(column >= first, column <= last)
 
 
 def _under(folder: str) -> Condition:
