@@ -36,7 +36,7 @@ from server.audit.statements import (
     Retention,
     origin_of,
 )
-from server.model.clock import Clock, rfc3339
+from server.model.clock import Clock, parse_rfc3339, rfc3339
 from server.model.errors import UnavailableError
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
@@ -107,14 +107,30 @@ class Pruner:
         last = self._witness.last()
         if last is None:
             return []
-        today_us = self._clock.time_us() // DAY_US * DAY_US
-        before = rfc3339(max(today_us - self._days * DAY_US, 0))
+        before = self._before()
         plan = []
         for stream, head in sorted(last[0].heads.items()):
             due = self._due(stream, head, before)
             if due is not None:
                 plan.append(due)
         return plan
+
+    def _before(self) -> str:
+        """The time before which records are due.
+
+        A clock that jumps forward must not make a young record old, so as many days
+        as records are kept for must also have been lived through: each has its file
+        of checkpoints. Days on which the store was off do not count, and it keeps
+        its records that much longer.
+        """
+        today_us = self._clock.time_us() // DAY_US * DAY_US
+        lived = [day.stem for day in self._folders[0].days()][: -self._days]
+        if not lived:
+            return ""
+        # `lived[-1]` is the newest day with enough days behind it: it may go whole.
+        witnessed_us = parse_rfc3339(lived[-1]) + DAY_US
+        before_us = min(today_us - self._days * DAY_US, witnessed_us)
+        return rfc3339(max(before_us, 0))
 
     def run(self, gate: Gate, who: Fields) -> list[Due]:
         """Finish what a crash cut, then drop what is due.

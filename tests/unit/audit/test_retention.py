@@ -236,3 +236,14 @@ def test_a_second_retention_tells_of_the_first(trail: SignedTrail) -> None:
     assert first.streams.keys() <= second.streams.keys()
     assert second.number == 2
     assert trail.verify_journals().findings == []
+
+
+def test_a_clock_that_jumps_forward_makes_nothing_due(trail: SignedTrail) -> None:
+    """Ten years on the wall are not ten years lived: the trail must not be dropped."""
+    lived = [due.head for due in pruner(trail).plan()]
+    trail.clock.days = 3650
+
+    jumped = [due.head for due in pruner(trail).plan()]
+
+    assert lived
+    assert jumped == lived
