@@ -27,6 +27,9 @@ from server.db.engine import Connection
 _SAMPLE: Final = 2_000
 _PROBE: Final = 20_000
 _MEMBERS_FEW: Final = 500
+_MEMBERS_LISTED: Final = 20_000
+"""So many paths of a folder are looked up at once; more are checked one by one."""
+_MEMBER: Final = "member"
 _PAIRED: Final = ({"login"}, {"operation"})
 """Filters that have an index together with a path."""
 _NETWORK_MEMBERS: Final = sa.text(
@@ -130,21 +133,31 @@ class _Search:
 
     def paths(self, meant: list[Condition], also: list[Condition]) -> list[Place]:
         """Rows whose path or target is meant."""
-        few = self.connection.execute(
-            sa.select(PATHS.c.id).where(*meant).limit(_MEMBERS_FEW + 1)
-        )
-        listed = list(few.scalars())
+        ids = sa.select(PATHS.c.id).where(*meant)
+        listed = list(self.connection.execute(ids.limit(_MEMBERS_FEW + 1)).scalars())
+        at_once = len(listed) <= _MEMBERS_FEW or self._is_listable(ids)
         found: list[Place] = []
         for name in ("path_id", "target_id"):
-            of_record = [PATHS.c.id == RECORDS.c[name], *self.query.path_conditions()]
+            column = RECORDS.c[name]
+            checked = sa.exists().where(
+                PATHS.c.id == column, *self.query.path_conditions()
+            )
             members = Members(
                 name,
-                sa.select(PATHS.c.id).where(*meant),
-                sa.exists().where(*of_record).correlate(RECORDS),
+                ids,
+                column.in_(ids) if at_once else checked.correlate(RECORDS),
                 sparse=name == "target_id",
             )
             found += self._resolve(members, listed, also)
         return found
+
+    def _is_listable(self, ids: sa.Select[int]) -> bool:
+        """Whether a folder holds few enough paths; a word's are not counted."""
+        if self.query.contains:
+            return False
+        some = ids.limit(_MEMBERS_LISTED + 1).subquery()
+        counted = sa.select(sa.func.count()).select_from(some)
+        return self.connection.execute(counted).scalar_one() <= _MEMBERS_LISTED
 
     def network(self, first: str, last: str) -> list[Place]:
         """Rows that came from a network."""
@@ -231,13 +244,21 @@ class _Search:
         bounds = list(also)
         if len(firsts) == self.limit:
             bounds += self._up_to(Place(cast("int", firsts[-1].first), 0))
+        of_one = [column == sa.bindparam(_MEMBER), *self._equal_conditions(), *bounds]
+        return self._fetch_each(of_one, [member.value for member in firsts])
+
+    def _fetch_each(
+        self, conditions: list[Condition], members: list[int | str]
+    ) -> list[Place]:
+        """One statement for each member, compiled once."""
+        compiled = self._ordered(conditions).compile(dialect=self.connection.dialect)
+        order = compiled.positiontup if compiled.positional else None
         found: list[Place] = []
-        for member in firsts:
-            found += self._fetch([
-                column == member.value,
-                *self._equal_conditions(),
-                *bounds,
-            ])
+        for member in members:
+            given = compiled.construct_params({_MEMBER: member})
+            values = given if order is None else tuple(given[name] for name in order)
+            rows = self.connection.exec_driver_sql(compiled.string, values)
+            found += [Place(*row) for row in rows]
         return found
 
     def _rarest(self, equal: dict[str, str]) -> tuple[str, ...]:
@@ -300,7 +321,11 @@ class _Search:
         return self._fetch([*conditions, *also])
 
     def _fetch(self, conditions: list[Condition]) -> list[Place]:
-        asked = (
+        asked = self._ordered(conditions)
+        return [Place(*found) for found in self.connection.execute(asked)]
+
+    def _ordered(self, conditions: list[Condition]) -> sa.Select[int, int]:
+        return (
             sa
             .select(RECORDS.c.time_us, RECORDS.c.row)
             .where(*conditions, *self.bounds)
@@ -309,7 +334,6 @@ class _Search:
             )
             .limit(self.limit)
         )
-        return [Place(*found) for found in self.connection.execute(asked)]
 
     def _equal_conditions(self) -> list[Condition]:
         return [RECORDS.c[name] == value for name, value in self.equal.items()]

@@ -16,6 +16,7 @@ Measured with 600,000 paths (docs/performance.md): 0.3 to 50 ms on SQLite.
 
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ import sqlalchemy as sa
 from server.audit.tables import PATHS, RECORDS, UPKEEP, key_of
 from server.db.engine import Connection
 
-CACHED_MAX: Final = 100_000
+CACHED_MAX: Final = 200_000
 _CHUNK: Final = 500
 _TERMS_MAX: Final = 5000
 _TRIGRAM: Final = 3
@@ -76,9 +77,12 @@ class PathBook:
     def _keep_up(self, connection: Connection) -> None:
         asked = sa.select(UPKEEP.c.value).where(UPKEEP.c.name == "paths")
         epoch = connection.execute(asked).scalar() or 0
-        if epoch != self._epoch or len(self._known) > CACHED_MAX:
+        if epoch != self._epoch:
             self.forget()
             self._epoch = epoch
+        if len(self._known) > CACHED_MAX:
+            for path in list(islice(self._known, CACHED_MAX // 4)):  # the oldest
+                del self._known[path]
 
     def _add(self, connection: Connection, new: list[str]) -> None:
         last = connection.execute(sa.select(sa.func.max(PATHS.c.id))).scalar() or 0

@@ -151,11 +151,16 @@ def from_network(first: str, last: str) -> Condition:
 
 
 def _under(folder: str) -> Condition:
-    """The folder itself and what lies below: a range of the key, then exactly."""
-    if len(folder) >= KEY_CHARACTERS_MAX:
-        near: Condition = PATHS.c.key == key_of(folder)
-    else:
+    """The folder itself and what lies below: a range of the key.
+
+    It tells all, unless the folder's own name is longer than a key.
+    """
+    below = folder + "/"
+    if len(below) <= KEY_CHARACTERS_MAX:
         # "0" is the character after "/".
-        near = sa.and_(PATHS.c.key >= folder, PATHS.c.key < folder + "0")
-    inside = sa.func.substr(PATHS.c.path, 1, len(folder) + 1) == folder + "/"
-    return sa.and_(near, sa.or_(PATHS.c.path == folder, inside))
+        inside = sa.and_(PATHS.c.key >= below, PATHS.c.key < folder + "0")
+        return sa.or_(PATHS.c.key == folder, inside)
+    exactly = sa.func.substr(PATHS.c.path, 1, len(below)) == below
+    return sa.and_(
+        PATHS.c.key == key_of(folder), sa.or_(PATHS.c.path == folder, exactly)
+    )

@@ -21,7 +21,7 @@ from typing import Final, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from server.audit import hashchain, segment
+from server.audit import hashchain, segment, trouble
 from server.audit.dbfile import DatabaseFile, Identity
 from server.audit.follower import Follower
 from server.audit.hashchain import ChainError
@@ -43,11 +43,13 @@ from server.db.migrate import Chain, upgrade
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS: Final = 10_000
-_PRAGMAS: Final = ("cache_size=-65536", "wal_autocheckpoint=8192")
-"""64 MiB of pages and a WAL of 32 MiB: a rebuild touches index pages all over."""
+_PRAGMAS: Final = ("cache_size=-196608", "wal_autocheckpoint=8192")
+"""192 MiB of pages and a WAL of 64 MiB: a rebuild touches index pages all over. What
+it took is given back when it has caught up."""
 _POLL_S: Final = 0.1
 _RETRY_S: Final = 0.5
 _COMPLAIN_S: Final = 60.0
+_WORDS_MAX: Final = 300
 _ADVISORY_LOCK: Final = 0x6B616772  # "kagr"
 _time_us: Final = cast("Callable[[Row], int]", itemgetter(TIME_US))
 _RUINED: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
@@ -87,10 +89,12 @@ class Recorder:
         self._followers: dict[str, Follower] = {}
         self._damaged: set[str] = set()
         self._complaint = ("", 0.0)
+        self._catching_up = False
 
     def run(self, stop: threading.Event) -> None:
         """Record until `stop` is set; survives whatever the DB does."""
         self._packer.start()
+        trouble.clear(self._journal)
         try:
             while not stop.is_set():
                 if self._fence() == 0:
@@ -133,6 +137,7 @@ class Recorder:
         self._delete_released()
         ready = self._ready()
         if not ready:
+            self._shrink()
             return 0
         each = max(BATCH_RECORDS // len(ready), 1)
         read = [self._read(follower, each) for follower in ready]
@@ -141,7 +146,18 @@ class Recorder:
             return 0
         self._write(rows, ready)
         self._publish(ready)
+        self._catching_up = self._catching_up or len(rows) >= BATCH_RECORDS // 2
         return len(rows)
+
+    def _shrink(self) -> None:
+        """Give back the pages of a long way."""
+        if not self._catching_up or self._engine is None:
+            return
+        self._catching_up = False
+        self._store.forget()
+        if self._engine.dialect.name == "sqlite":
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA shrink_memory")
 
     def _fence(self) -> int:
         """One batch, with every error logged; the thread's top."""
@@ -155,7 +171,9 @@ class Recorder:
             log.debug("recording failed", exc_info=True)
             self._complain(error)
         else:
-            self._complaint = ("", 0.0)
+            if self._complaint[0]:
+                self._complaint = ("", 0.0)
+                trouble.clear(self._journal)
             return copied
         self._let_go()
         return 0
@@ -164,6 +182,8 @@ class Recorder:
         """Log a failure, the same one at most once a minute."""
         text, now = f"{type(error).__name__}: {error}", time.monotonic()
         before, when = self._complaint
+        if not before:
+            trouble.write(self._journal, _in_words(error), time.time_ns() // 1000)
         if text != before or now - when > _COMPLAIN_S:
             self._complaint = (text, now)
             log.warning("the audit DB takes no records", extra={"error": text})
@@ -339,6 +359,12 @@ def _keep_position(connection: Connection, follower: Follower) -> None:
     connection.execute(
         statement.on_conflict_do_update(index_elements=["stream"], set_=values)
     )
+
+
+def _in_words(error: Exception) -> str:
+    """The driver's words on one line, without the statement and its values."""
+    words = getattr(error, "orig", None) or error
+    return " ".join(str(words).split())[:_WORDS_MAX]
 
 
 def _is_ruined(error: DatabaseError) -> bool:

@@ -86,7 +86,12 @@ KEYED: Final = (
     Keyed("ix_records_sha256", ("sha256",), sparse="sha256"),
     Keyed("ix_records_path", ("path_id",), sparse="path_id"),
     Keyed("ix_records_target", ("target_id",), sparse="target_id"),
-    Keyed("ix_records_targets", (), ("time_us", "target_id"), "target_id"),
+    Keyed(
+        "ix_records_targets",
+        (),
+        ("time_us", "target_id", "login", "operation"),
+        "target_id",
+    ),
     Keyed("ix_records_login_operation", ("login", "operation"), sparse="login"),
     Keyed("ix_records_login_outcome", ("login", "outcome"), sparse="outcome"),
     Keyed("ix_records_login_path", ("login", "path_id"), sparse="path_id"),
@@ -94,19 +99,6 @@ KEYED: Final = (
 )
 """Every filter alone and the pairs that are asked for most, newest first."""
 
-
-def _make_index(keyed: Keyed) -> None:
-    filled = RECORDS.c[keyed.sparse].is_not(None) if keyed.sparse else None
-    sa.Index(
-        keyed.name,
-        *(RECORDS.c[name] for name in keyed.equal + keyed.rest),
-        sqlite_where=filled,
-        postgresql_where=filled,
-    )
-
-
-for _keyed in KEYED:
-    _make_index(_keyed)
 
 PATHS: Final = sa.Table(
     "paths",
@@ -117,8 +109,6 @@ PATHS: Final = sa.Table(
     sa.Column("folded", sa.Text(), nullable=False),
 )
 """Every path once, as searches read it; `server.audit.paths` says how."""
-
-sa.Index("ix_paths_key", PATHS.c.key)
 
 UPKEEP: Final = sa.Table(
     "upkeep",
@@ -138,6 +128,24 @@ STREAMS: Final = sa.Table(
     sa.Column("hash", sa.Text(), nullable=False),
 )
 """How far each journal is in `records`, changed in the same transaction."""
+
+
+def declare_indexes() -> None:
+    """Tell `METADATA` of the indexes, for comparing it with a DB.
+
+    Not at import: SQLAlchemy loads every dialect with all its drivers to look at the
+    conditions, several MiB that no reader needs.
+    """
+    for keyed in KEYED:
+        filled = RECORDS.c[keyed.sparse].is_not(None) if keyed.sparse else None
+        sa.Index(
+            keyed.name,
+            *(RECORDS.c[name] for name in keyed.equal + keyed.rest),
+            sqlite_where=filled,
+            postgresql_where=filled,
+        )
+    sa.Index("ix_paths_key", PATHS.c.key)
+
 
 ROW_COLUMNS: Final = (
     # Fields whose values this product makes: short, no NUL.

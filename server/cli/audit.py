@@ -20,7 +20,6 @@ from server.cli.lazy import AuditGroup
 from server.cli.output import JsonFlag, Output, say
 from server.cli.progress import Progress
 from server.cli.reader import trail_reader
-from server.cli.records import line_of
 
 app = typer.Typer(
     cls=AuditGroup,
@@ -37,18 +36,23 @@ def search(
     before: Annotated[
         str, typer.Option(metavar="ID", help="The next page: behind this record.")
     ] = "",
+    after: Annotated[
+        str, typer.Option(metavar="ID", help="The page before: newer than this.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Find records, newest first."""
+    if before and after:
+        raise typer.BadParameter("--before and --after lead in different directions")
     output = Output(as_json=as_json)
     with trail_reader(context) as reader:
         _tell_lag(reader)  # before the search is itself on record
-        found = reader.search(replace(query, limit=limit, before=before))
+        found = reader.search(replace(query, limit=limit, before=before, after=after))
     if as_json:
         output.rows(found, ())
         return
     for row in found:
-        output.line(line_of(row), row)
+        output.record(row)
     if len(found) == limit:
         say(f"There may be more: --before {found[-1]['id']}")
 
@@ -93,7 +97,7 @@ def tail(
         )
         with suppress(KeyboardInterrupt):
             for row in rows:
-                output.line(line_of(row), row)
+                output.record(row)
 
 
 @filtered

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from server.audit.query import Query
+from server.audit.tables import source_range
 from server.cli.times import start_us
 from server.model.operation import Operation, Outcome, Protocol
 
@@ -32,7 +33,13 @@ def _query(
     device: Annotated[str, typer.Option(metavar="NAME|ID")] = "",
     line: Annotated[str, typer.Option(metavar="NAME")] = "",
     source: Annotated[
-        str, typer.Option("--from", "--source", metavar="IP", help="Its address.")
+        str,
+        typer.Option(
+            "--from",
+            "--source",
+            metavar="ADDRESS|NETWORK",
+            help="Where it came from: 192.0.2.7 or 192.0.2.0/24.",
+        ),
     ] = "",
     protocol: Annotated[Protocol | None, typer.Option()] = None,
     operation: Annotated[
@@ -56,6 +63,8 @@ def _query(
 ) -> Query:
     if operation and operation not in list(Operation):
         raise typer.BadParameter(f"there is no operation {operation!r}")
+    if source:
+        _require_source(source)
     name, _, named_contract = login.partition("@")
     return Query(
         since_us=since,
@@ -75,6 +84,15 @@ def _query(
         path=path,
         contains=contains,
     )
+
+
+def _require_source(source: str) -> None:
+    try:
+        source_range(source)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{source!r} is neither an address nor a network"
+        ) from None
 
 
 _FILTERS: Final = inspect.signature(_query).parameters

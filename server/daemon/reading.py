@@ -7,7 +7,7 @@ stays small however much it reads.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from server.audit import space
+from server.audit import space, trouble
 from server.audit.checkpoint import CheckpointError
 from server.audit.manifest import Notary
 from server.audit.search import Indexed, Reader
@@ -70,6 +70,8 @@ def trail_status(settings: Settings) -> dict[str, Json]:
         "spool_bytes": room.spool_bytes,
         "checkpoint": _last_checkpoint(settings),
     }
+    if found_trouble := trouble.read(Places(settings).journal):
+        facts["recorder"] = f"{found_trouble.text} (since {found_trouble.since})"
     try:
         with trail_reader(settings, "") as reader:
             indexed = reader.indexed_up_to()

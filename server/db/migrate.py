@@ -8,9 +8,12 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from server.db.engine import Connection, Role, open_engine, writing
+from server.model.errors import UnavailableError
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 0x6B616769  # "kagi"
@@ -24,6 +27,12 @@ class Chain(StrEnum):
     AUDIT = "audit"
 
 
+class SchemaTooNewError(UnavailableError):
+    """The database was made by a later release."""
+
+    reason = "schema_too_new"
+
+
 _ROLES: Final = {Chain.ACCOUNTS: Role.ACCOUNTS, Chain.AUDIT: Role.AUDIT_WRITER}
 
 
@@ -34,6 +43,7 @@ def upgrade(url: str, chain: Chain) -> None:
     as before or wholly upgraded.
 
     Raises:
+        SchemaTooNewError: A later release made this database.
         DatabaseError: The database cannot be reached or changed.
     """
     # Alembic tells the operator, at every start, what he cannot do anything about.
@@ -51,9 +61,26 @@ def upgrade(url: str, chain: Chain) -> None:
             config.set_main_option("path_separator", "os")
             config.attributes["connection"] = connection
             config.attributes["chain"] = chain
+            _require_known(config, connection, chain)
             command.upgrade(config, "head")
     finally:
         engine.dispose()
+
+
+def _require_known(config: Config, connection: Connection, chain: Chain) -> None:
+    """Refuse what a later release has made: this one would misread it."""
+    options = {"version_table": f"alembic_version_{chain}"}
+    there = MigrationContext.configure(connection, opts=options).get_current_revision()
+    known = {
+        script.revision
+        for script in ScriptDirectory.from_config(config).walk_revisions()
+    }
+    if there is not None and there not in known:
+        raise SchemaTooNewError(
+            f"The {chain} database has schema {there}, this release knows up to "
+            f"{max(known)}. Install the release that made it, or restore a backup of "
+            "before that upgrade."
+        )
 
 
 def run_environment(context: EnvironmentContext) -> None:

@@ -31,7 +31,7 @@ _INDEXES = {
     "sha256": ("sha256", "sha256, time_us"),
     "path": ("path_id", "path_id, time_us"),
     "target": ("target_id", "target_id, time_us"),
-    "targets": ("target_id", "time_us, target_id"),
+    "targets": ("target_id", "time_us, target_id, login, operation"),
     "login_operation": ("login", "login, operation, time_us"),
     "login_outcome": ("outcome", "login, outcome, time_us"),
     "login_path": ("path_id", "login, path_id, time_us"),
