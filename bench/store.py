@@ -30,12 +30,15 @@ class Store:
 
 
 @contextmanager
-def running(folder: Path, *, durability: str, sync: str) -> Iterator[Store]:
+def running(
+    folder: Path, *, durability: str, sync: str, workers: int = 1
+) -> Iterator[Store]:
     """Make a store in `folder`, serve it on free loopback ports, stop it at the end."""
     config = folder / "kagikura.toml"
     config.write_text(f"""\
 state_dir = "state"
 data_dir = "data"
+workers = {workers}
 [sftp]
 host = "127.0.0.1"
 port = 0
@@ -52,8 +55,8 @@ durability = "{durability}"
 [storage]
 sync = "{sync}"
 """)
-    demo = _kagikura(config, "init", "--demo")
-    secret = _kagikura(config, "device", "add", demo["login"], "bench", "--secret")
+    demo = kagikura(config, "init", "--demo")
+    secret = kagikura(config, "device", "add", demo["login"], "bench", "--secret")
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [*_KAGIKURA, "--config", str(config), "serve"],
@@ -108,7 +111,8 @@ def _targets(
     )
 
 
-def _kagikura(config: Path, *arguments: str) -> dict[str, Any]:
+def kagikura(config: Path, *arguments: str) -> dict[str, Any]:
+    """Run a command and read what it answers."""
     done = subprocess.run(
         [*_KAGIKURA, "--config", str(config), *arguments, "--json"],
         env=_environ(),

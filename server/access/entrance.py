@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,6 +32,7 @@ HEADER_S_MAX: Final = 3.0
 PENDING_MAX: Final = 1024
 """Connections of trusted proxies whose header is awaited at the same time."""
 _TICK_S: Final = 0.25
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 Peer = object
 """A socket's peer name."""
@@ -227,6 +229,17 @@ class Entrance:
     def _forget(self, pending: _Pending) -> None:
         with self._lock:
             self._selector.unregister(pending.sock)
+
+
+def discard_at_close(sock: socket.socket) -> None:
+    """Have the close of a cut session drop what the kernel still holds.
+
+    A slow client would else go on receiving for as long as its buffers last.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    except OSError:
+        log.debug("socket was gone already")
 
 
 def _close_politely(sock: socket.socket) -> None:

@@ -109,6 +109,10 @@ class Connection(ServerInterface):
         self._reason = self._reason or reason
         self._transport.cut()
 
+    def _cut_session(self) -> None:
+        self._reason = self._reason or "session cut"
+        self._transport.abort()
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the last record; whether it came in time."""
         self._transport.join(timeout_s)
@@ -199,7 +203,7 @@ class Connection(ServerInterface):
         self._arrival.settled()
         self._view = self._house.filesystem.view(session)
         self._transport.allow_packets(self._house.settings.packet_bytes_max)
-        session.on_cut(lambda: self.cut("session cut"))
+        session.on_cut(self._cut_session)
 
     def _end(self) -> None:
         """The last thing on the transport's thread: records, then word of the end."""

@@ -29,6 +29,7 @@ from paramiko.ssh_exception import IncompatiblePeer, SSHException
 from paramiko.transport import Transport
 from typing_extensions import override
 
+from server.access.entrance import discard_at_close
 from server.model.algorithms import old_algorithms
 
 log = logging.getLogger(__name__)
@@ -275,6 +276,12 @@ class SftpTransport(Transport):
             log.debug(
                 "ssh connection was gone already", extra={"connection": self.name}
             )
+
+    def abort(self) -> None:
+        """As `cut`, and what was sent but has not gone out is thrown away."""
+        if isinstance(self.sock, socket.socket):
+            discard_at_close(self.sock)
+        self.cut()
 
     # What paramiko's stubs do not name.
 

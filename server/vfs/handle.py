@@ -35,6 +35,8 @@ class Opening:
     session: Session
     place: Place
     file: StoredFile
+    permitted: Callable[[], None]
+    """Raises when the session's right to the file was taken away."""
     running: Callable[[], None]
     """Raises when the trail has no room for a transfer to go on."""
     readable: bool
@@ -193,6 +195,8 @@ class OpenFile:
         if self._broken is not None:
             raise self._broken
         at.session.require_live()
+        if at.writable:
+            at.permitted()
         facts = self._facts()
         try:
             # Content without one byte written needs no sync, unless it is staged.
@@ -258,6 +262,16 @@ class OpenFile:
         if not self._open:
             raise HandleError("The file is closed.")
         self._at.session.require_live()
+        try:
+            self._at.permitted()
+        except ServerError as error:
+            # The handle is of no use any more, and the trail says why.
+            self._open = False
+            try:
+                self._drop(error)
+            finally:
+                self._closed(self)
+            raise
         self._at.running()
 
 

@@ -42,6 +42,7 @@ class Openings:
                 session=ground.session,
                 place=place,
                 file=file,
+                permitted=ground.tree.standing(place, Right.READ),
                 running=ground.gate.require_running,
                 readable=True,
                 writable=False,
@@ -64,11 +65,10 @@ class Openings:
                 with self._dropped_on_error(opening):
                     opening.file.change(Changes(mode=changes.mode))
             act.keep()
-            return self._opened(
-                with_fields(
-                    opening, readable=disposition.read, append=disposition.append
-                )
-            )
+            if disposition.read:
+                both = ground.tree.standing(place, Right.WRITE, Right.READ)
+                opening = with_fields(opening, readable=True, permitted=both)
+            return self._opened(with_fields(opening, append=disposition.append))
 
     def stage(self, raw: str) -> OpenFile:
         """See `View.upload`."""
@@ -139,6 +139,7 @@ class Openings:
             session=ground.session,
             place=place,
             file=file,
+            permitted=ground.tree.standing(place, Right.WRITE),
             running=ground.gate.require_running,
             readable=False,
             writable=True,

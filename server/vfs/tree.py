@@ -88,6 +88,29 @@ class Tree:
             return self._shared(path)
         raise NotFoundError("There is no such folder; see /private and /shared.")
 
+    def standing(self, place: Place, *rights: Right) -> Callable[[], None]:
+        """A check that `place` grants `rights` still; cheap while no account changes.
+
+        It raises what `place` and `Place.require` raise.
+        """
+        checked: Snapshot | None = None
+
+        def check() -> None:
+            nonlocal checked
+            accounts = self._accounts()
+            if accounts is checked:
+                return
+            found = self.place(place.path)
+            for right in rights:
+                found.require(right)
+            if found.stored().root != place.stored().root:
+                raise RightsRefusedError(
+                    "This folder was removed; another has its name.", rule="no_folder"
+                )
+            checked = accounts
+
+        return check
+
     def virtual_names(self, path: VirtualPath) -> Iterator[str]:
         """What a virtual folder holds for this actor."""
         if path.parts:

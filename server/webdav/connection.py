@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from cheroot.server import HTTPConnection
 
+from server.access.entrance import discard_at_close
 from server.access.login import Arrival, BasicLogin, Desk
 from server.model.errors import ServerError
 from server.model.session import Session
@@ -112,7 +113,7 @@ class Connection(HTTPConnection):
         if view is None:
             self.arrival.settled()
             view = self._views[key] = self.service.files.view(session)
-            session.on_cut(self.cut)
+            session.on_cut(self.abort)
         return view
 
     def _close_view(self, session: Session) -> None:
@@ -261,6 +262,11 @@ class Connection(HTTPConnection):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
         except OSError:
             return  # it is gone already
+
+    def abort(self) -> None:
+        """As `cut`, and what was sent but has not gone out is thrown away."""
+        discard_at_close(self.socket)
+        self.cut()
 
     def close(self) -> None:
         """Close socket and session. Never raises: an exception would stop cheroot."""

@@ -8,7 +8,7 @@ import base64
 import http.client
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -65,6 +65,15 @@ class Dav:
         trace: TracebackType | None,
     ) -> None:
         self._connection.close()
+
+    def reading(self, path: str) -> Callable[[int], bytes]:
+        """A GET whose body is read piece by piece."""
+        told = {"Authorization": self._authorization}
+        self._connection.request("GET", quote(path), None, told)
+        answer = self._connection.getresponse()
+        if answer.status >= 400:
+            raise RefusedByServerError(f"{answer.status} {answer.reason}")
+        return answer.read
 
     def ask(
         self,
