@@ -27,7 +27,7 @@ class Line(NamedTuple):
     time_us: int
 
 
-_PAGE: Final = 500
+_PAGE: Final = 200
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 

@@ -12,7 +12,6 @@ from server.audit.stats import By
 from server.cli.filters import filtered
 from server.cli.output import Facts, JsonFlag, Output, say
 from server.cli.reader import trail_reader
-from server.cli.records import line_of
 from server.cli.times import day_us, start_us
 
 _When = "A date, a time, or how long ago: 2026-11-01, 2026-11-01T09:00, 15m, 2h, 7d."
@@ -52,7 +51,7 @@ def history(
             rows = reader.history(path, contract=contract or named_contract, login=name)
             for row in rows:
                 ended = row.get("outcome") or row.get("act_outcome")
-                output.line(line_of({**row, "outcome": ended or ""}), row)
+                output.record(row, {**row, "outcome": ended or ""})
         except SeveralFilesError as error:
             raise typer.BadParameter(
                 f"{error}; say which by --login or --contract"

@@ -8,19 +8,17 @@ one JSON document a line). Exit codes: 0 done, 1 refused or not found, 2 wrong u
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from server.cli.paper import Paper
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNAVAILABLE: Final = 3
-_ANY_WIDTH: Final = 100_000
-"""Columns where no terminal bounds them: nothing is cut or wrapped for a pipe."""
-
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Facts = Mapping[str, object]
@@ -32,9 +30,6 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         """Speak JSON or tables."""
         self._json = as_json
-        self._data = Console(
-            width=None if sys.stdout.isatty() else _ANY_WIDTH, highlight=False
-        )
 
     @property
     def as_json(self) -> bool:
@@ -46,20 +41,16 @@ class Output:
         if self._json:
             self._print_json(list(rows))
             return
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*[Text(words(row.get(column))) for column in columns])
-        self._data.print(table)
+        self._paper.table(
+            ([words(row.get(column)) for column in columns] for row in rows), columns
+        )
 
     def facts(self, facts: Facts) -> None:
         """One thing: a line a fact, or a JSON object."""
         if self._json:
             self._print_json(facts)
             return
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for name, value in facts.items():
-            table.add_row(Text(name, "bold"), Text(words(value)))
-        self._data.print(table)
+        self._paper.facts((name, words(value)) for name, value in facts.items())
 
     def done(self, sentence: str, facts: Facts) -> None:
         """An act is done: say so to people, hand the facts to scripts."""
@@ -76,13 +67,25 @@ class Output:
             sys.stdout.write(text if text.endswith("\n") else text + "\n")
             sys.stdout.flush()
 
-    def line(self, line: Text, facts: Facts) -> None:
-        """One record of a stream, out at once."""
+    def record(self, record: Facts, shown: Facts | None = None) -> None:
+        """One record of a stream, out at once.
+
+        Args:
+            record: As it is.
+            shown: What a person's line is made of, where that differs.
+        """
         if self._json:
-            sys.stdout.write(dump(facts) + "\n")
+            sys.stdout.write(dump(record) + "\n")
             sys.stdout.flush()
         else:
-            self._data.print(line, soft_wrap=True)
+            self._paper.record(shown or record)
+
+    @cached_property
+    def _paper(self) -> "Paper":
+        # Loaded for people alone: an export must stay small.
+        from server.cli.paper import Paper  # noqa: PLC0415
+
+        return Paper()
 
     def _print_json(self, value: object) -> None:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from server.audit import segment
 from server.audit.journal import Journal
 from server.audit.recorder import Recorder
-from server.audit.tables import METADATA, RECORDS
+from server.audit.tables import METADATA, RECORDS, declare_indexes
 from server.db.engine import Role, open_engine, reading
 from server.db.migrate import Chain, upgrade
 from tests.support.trail import NODE, event, open_journal, stream_lines
@@ -97,6 +97,8 @@ def local(tmp_path: Path) -> Scene:
 def test_the_audit_chain_makes_what_the_tables_say(database_url: str) -> None:
     """A column added to the code without a migration breaks the next start."""
     upgrade(database_url, Chain.AUDIT)
+    if not RECORDS.indexes:
+        declare_indexes()
 
     engine = open_engine(database_url, Role.AUDIT_WRITER)
     with reading(engine) as connection:
