@@ -24,7 +24,7 @@ from server.vfs.tree import Place
 
 PROGRESS_BYTES: Final = 64 * 1024 * 1024
 PROGRESS_NS: Final = 10_000_000_000
-_OFFSET_MAX: Final = 2**62
+_OFFSET_MAX: Final = 2**53  # what a record can tell exactly (RFC 8785)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,14 +315,21 @@ class Upload:
 
 
 def changes_detail(changes: Changes) -> dict[str, Json]:
-    """The attributes to set, as a record tells them; times in nanoseconds."""
-    values: dict[str, int | None] = {
-        "size": changes.size,
-        "mode": changes.mode,
-        "atime_ns": changes.atime_ns,
-        "mtime_ns": changes.mtime_ns,
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    """The attributes to set, as a record tells them.
+
+    Times are nanoseconds as text: numbers of that size are not exact for every reader
+    of JSON (RFC 8785, section 3.2.2.3).
+    """
+    told: dict[str, Json] = {}
+    if changes.size is not None:
+        told["size"] = changes.size
+    if changes.mode is not None:
+        told["mode"] = changes.mode
+    if changes.atime_ns is not None:
+        told["atime_ns"] = str(changes.atime_ns)
+    if changes.mtime_ns is not None:
+        told["mtime_ns"] = str(changes.mtime_ns)
+    return told
 
 
 def _require_offset(offset: int, length: int) -> None:

@@ -137,7 +137,9 @@ _SQLITE = {
     "text": "json_extract({row}.record, '$.{name}')",
     "number": "json_extract({row}.record, '$.{name}')",
     "utc": "strftime('%Y-%m-%d %H:%M:%f', {us} / 1000000.0, 'unixepoch')",
-    "local": "strftime('%Y-%m-%d %H:%M:%f', {us} / 1000000.0, 'unixepoch', 'localtime')",
+    "local": (
+        "strftime('%Y-%m-%d %H:%M:%f', {us} / 1000000.0, 'unixepoch', 'localtime')"
+    ),
 }
 _POSTGRESQL = {
     "text": "({row}.record::json ->> '{name}')",
@@ -171,7 +173,7 @@ def _views(spelt: dict[str, str]) -> None:
                 {text("recovered", row)} AS recovered,
                 {begun} AS begun_us, {ended} AS ended_us
             {source}
-        """  # noqa: S608 - constants
+        """
 
     ended = select(
         row="o",
