@@ -128,7 +128,7 @@ def _questions(connection: Connection) -> dict[str, Query]:
     some = _example(connection, rows // 2, RECORDS.c.sha256.is_not(None))
     folder = some.path.rpartition("/")[0]
     hot, rare = "sato", "saito11"
-    return {
+    alone = {
         "newest": Query(),
         "time range": Query(since_us=first, until_us=middle),
         "login, busy": Query(login=hot),
@@ -155,6 +155,14 @@ def _questions(connection: Connection) -> dict[str, Query]:
         "substring acme": Query(contains="acme"),
         "substring 4321.pdf": Query(contains="4321.pdf"),
         "substring, absent": Query(contains="zzzzq"),
+    }
+    return {**alone, **_pairs(middle, some.path)}
+
+
+def _pairs(middle: int, path: str) -> dict[str, Query]:
+    """The pairs of filters that people ask for most."""
+    hot, rare = "sato", "saito11"
+    return {
         "time + login": Query(until_us=middle, login=hot),
         "time + operation": Query(until_us=middle, operation="mkdir"),
         "time + outcome": Query(until_us=middle, outcome="refused"),
@@ -166,7 +174,7 @@ def _questions(connection: Connection) -> dict[str, Query]:
         "login + path": Query(login=rare, path="/shared"),
         "login + prefix": Query(login=rare, under="/shared/役員室"),
         "login + substring": Query(login=rare, contains="請求"),
-        "path + operation": Query(path=some.path, operation="delete"),
+        "path + operation": Query(path=path, operation="delete"),
         "prefix + operation": Query(under="/shared/役員室", operation="copy"),
         "outcome + login": Query(outcome="aborted", login=rare),
     }

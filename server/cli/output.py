@@ -82,8 +82,7 @@ class Output:
 
     @cached_property
     def _paper(self) -> "Paper":
-        # Loaded for people alone: an export must stay small.
-        from server.cli.paper import Paper  # noqa: PLC0415
+        from server.cli.paper import Paper  # noqa: PLC0415 - an export must stay small
 
         return Paper()
 
