@@ -47,7 +47,7 @@ class Follower:
         for _ in range(records_max):
             if self.position.seq >= until.seq:
                 return
-            line = self._line()
+            line = self._line(until)
             link = hashchain.follow(
                 line,
                 stream=self.stream,
@@ -83,24 +83,33 @@ class Follower:
             self._file.close()
             self._file = None
 
-    def _line(self) -> bytes:
+    def _line(self, until: Position) -> bytes:
         """The next line, over the end of a sealed segment too."""
         if self._file is None:
             self._file = self._open(self.position.segment)
             self._file.seek(self.position.offset)
-        if line := self._next(self._file):
+        if line := self._next(self._file, until):
             return line
         first = self.position.seq + 1
         following = self._open(first)
         self._file.close()
         self._file = following
         self.position = Position(self.position.seq, first, 0)
-        return self._next(following)
+        return self._next(following, until)
 
-    def _next(self, file: BinaryIO) -> bytes:
-        """The next line; whole lines are read many at a time."""
+    def _next(self, file: BinaryIO, until: Position) -> bytes:
+        """The next line; many are read at a time, but none that is not durable."""
         if not self._ahead:
-            self._ahead = file.readlines(_BLOCK_BYTES)
+            size = _BLOCK_BYTES
+            if self.position.segment == until.segment:
+                size = min(size, until.offset - self.position.offset)
+            block = file.read(size)
+            if not block.endswith(b"\n"):
+                block += file.readline()
+            self._ahead = [line + b"\n" for line in block.split(b"\n")]
+            last = self._ahead.pop()[:-1]  # without a line feed, or nothing
+            if last:
+                self._ahead.append(last)
             self._ahead.reverse()
         return self._ahead.pop() if self._ahead else b""
 
