@@ -56,15 +56,25 @@ def upgrade(url: str, chain: Chain) -> None:
                     text("SELECT pg_advisory_xact_lock(:lock)"),
                     {"lock": _ADVISORY_LOCK},
                 )
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS / chain))
-            config.set_main_option("path_separator", "os")
-            config.attributes["connection"] = connection
-            config.attributes["chain"] = chain
-            _require_known(config, connection, chain)
-            command.upgrade(config, "head")
+            make(connection, chain)
     finally:
         engine.dispose()
+
+
+def make(connection: Connection, chain: Chain, target: str = "head") -> None:
+    """Apply what is missing up to a revision, within the caller's transaction.
+
+    Raises:
+        SchemaTooNewError: A later release made this database.
+        DatabaseError: It cannot be changed.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS / chain))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["chain"] = chain
+    _require_known(config, connection, chain)
+    command.upgrade(config, target)
 
 
 def _require_known(config: Config, connection: Connection, chain: Chain) -> None:

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from server.audit import segment
+from server.audit import segment, trouble
 from server.audit.journal import Journal
 from server.audit.recorder import Recorder
 from server.audit.tables import METADATA, RECORDS, declare_indexes
-from server.db.engine import Role, open_engine, reading
-from server.db.migrate import Chain, upgrade
+from server.db.engine import Role, open_engine, reading, writing
+from server.db.migrate import Chain, make, upgrade
 from tests.support.trail import NODE, event, open_journal, stream_lines
 from tests.support.waiting import until
 
@@ -306,6 +306,42 @@ def test_hostile_text_is_stored_on_every_db(scene: Scene) -> None:
     journal = scene.journal()
     journal.append(event(1, login="a\0b", path="/\0" + "ü" * 4000, target="x" * 9000))
     journal.close()
+
+    assert scene.recorder().drain(20)
+
+    assert scene.stored() == scene.written()
+
+
+def test_what_keeps_the_recorder_is_told_until_it_is_over(
+    local: Scene, tmp_path: Path
+) -> None:
+    """`kagikura status` shows it: the DB itself cannot say why it does not answer."""
+    journal = local.journal(count=5)
+    (tmp_path / "audit.db").mkdir()
+    with local.recording():
+        until(lambda: trouble.read(local.journals))
+        told = trouble.read(local.journals)
+        (tmp_path / "audit.db").rmdir()
+
+        until(lambda: not trouble.read(local.journals))
+    journal.close()
+    assert told is not None
+    assert "open database file" in told.text
+    assert local.stored()
+
+
+def test_an_older_schema_is_migrated_and_filled_again(scene: Scene) -> None:
+    """Its rows lack what searches go by; the journals have it all."""
+    scene.journal(count=20).close()
+    engine = open_engine(scene.url, Role.AUDIT_WRITER)
+    with writing(engine) as connection:
+        make(connection, Chain.AUDIT, "0001")
+        connection.execute(
+            sa.text("INSERT INTO streams VALUES (:stream, 5, 1, 100, 'x')").bindparams(
+                stream=f"{NODE}/worker-1"
+            )
+        )
+    engine.dispose()
 
     assert scene.recorder().drain(20)
 

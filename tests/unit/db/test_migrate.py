@@ -2,13 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from server.auth.tables import METADATA
-from server.db.engine import Role, open_engine, reading
-from server.db.migrate import Chain, upgrade
+from server.db.engine import Role, open_engine, reading, writing
+from server.db.migrate import Chain, SchemaTooNewError, upgrade
 
 
 def test_the_accounts_chain_makes_what_the_tables_say(database_url: str) -> None:
@@ -50,3 +51,17 @@ def test_processes_that_start_together_do_not_collide(database_url: str) -> None
 
     engine.dispose()
     assert count == 1
+
+
+def test_what_a_later_release_made_is_refused_in_words(database_url: str) -> None:
+    """An old release would misread it, or worse, write into it."""
+    upgrade(database_url, Chain.AUDIT)
+    engine = open_engine(database_url, Role.AUDIT_WRITER)
+    with writing(engine) as connection:
+        connection.execute(
+            text("UPDATE alembic_version_audit SET version_num = '9999'")
+        )
+    engine.dispose()
+
+    with pytest.raises(SchemaTooNewError, match=r"schema 9999.*knows up to"):
+        upgrade(database_url, Chain.AUDIT)
