@@ -37,6 +37,9 @@ _BOM: Final = "\ufeff"
 _FORMULA: Final = frozenset("=+-@\t\r\n\0＝＋－＠")  # noqa: RUF001 - the full-width forms are meant
 _EMPTY: Final = ("",) * len(COLUMNS)
 _BLOCK_BYTES: Final = 1 << 16
+_encode: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":")
+).encode
 _MINUTE: Final = len("2026-01-31T09:05")
 
 
@@ -103,9 +106,7 @@ def cell(value: Json) -> str:
     if isinstance(value, int):
         return str(value)
     if not isinstance(value, str):
-        value = json.dumps(
-            value, ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        )
+        value = _encode(value)
     return f"'{value}" if value[:1] in _FORMULA else value
 
 

@@ -14,10 +14,11 @@ from typing import BinaryIO, Final, cast
 from server.audit import hashchain, manifest
 from server.audit.checkpoint import CheckpointFolder
 from server.audit.evidence import Report, gather, notes_of
+from server.audit.export import Form
 from server.audit.hashchain import ChainError, Link
 from server.audit.manifest import ManifestError
 from server.audit.note import VerifierKey
-from server.audit.statements import Head
+from server.audit.statements import Head, Manifest
 from server.audit.verify import Fault, Finding, Notes, Proof
 
 _GZIP: Final = b"\x1f\x8b"
@@ -30,7 +31,9 @@ def verify_export(
     *,
     root: VerifierKey | None,
 ) -> Report:
-    """Verify a file of JSON Lines: an export, or an archive of retention (.gz).
+    """Verify an export, or an archive of retention (JSON Lines, .gz).
+
+    A CSV is proved by its manifest, as a whole.
 
     Raises:
         OSError: It cannot be read.
@@ -41,7 +44,10 @@ def verify_export(
     if manifest_path is None:
         report.remarks.append("without a manifest nobody can tell what was left out")
     else:
-        _check_manifest(path, manifest_path, notes, root, report)
+        signed = _check_manifest(path, manifest_path, notes, root, report)
+        if signed is not None and signed.form == Form.CSV:
+            report.records = 0 if report.findings else signed.records
+            return report
     with _opened(path) as file:
         gather(file, notes)
     proof = Proof(notes, root) if notes.certificates or root else None
@@ -58,13 +64,13 @@ def _check_manifest(
     notes: Notes,
     root: VerifierKey | None,
     report: Report,
-) -> None:
+) -> Manifest | None:
     try:
         signed = manifest.read(manifest_path.read_bytes())
     except ManifestError as error:
         text = f"The manifest cannot be read: {error}."
         report.findings.append(Finding(Fault.MANIFEST, "manifest", text))
-        return
+        return None
     notes.certificates.extend(signed.certificates)
     proof = Proof(Notes(certificates=list(signed.certificates)), root)
     key = proof.chain.numbered(signed.manifest.key) if proof.chain else None
@@ -82,6 +88,7 @@ def _check_manifest(
     if digest.hexdigest() != signed.manifest.sha256:
         text = "The file's SHA-256 is not that of the manifest."
         report.findings.append(Finding(Fault.MANIFEST, "file", text))
+    return signed.manifest
 
 
 def _check_lines(file: BinaryIO, proof: Proof | None, report: Report) -> None:

@@ -34,6 +34,7 @@ class Volume:
     reads: int = 0
     writes: int = 0
     others: int = 0
+    refused: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
 
@@ -41,7 +42,9 @@ class Volume:
         """Count one act."""
         moved = record.get("bytes")
         moved = moved if isinstance(moved, int) else 0
-        if record["operation"] in _READS:
+        if record.get("outcome") == Outcome.REFUSED:
+            self.refused += 1
+        elif record["operation"] in _READS:
             self.reads += 1
             self.bytes_read += moved
         elif record["operation"] in _WRITES:
@@ -56,6 +59,7 @@ class Volume:
             "reads": self.reads,
             "writes": self.writes,
             "others": self.others,
+            "refused": self.refused,
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
         }
@@ -123,9 +127,11 @@ class Person:
         if session := str(record.get("session", "")):
             self._in_session(session, record)
         path = str(record.get("path", ""))
-        if not path or outcome == Outcome.REFUSED or operation in _LOOKS:
+        if not path or operation in _LOOKS:
             return
         self._volume.add(record)
+        if outcome == Outcome.REFUSED:
+            return
         _told(self._folders, _folder(path), record).volume.add(record)
         if path in self._files or len(self._files) < FILES_MAX:
             _told(self._files, path, record).volume.add(record)

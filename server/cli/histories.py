@@ -16,7 +16,14 @@ from server.cli.times import day_us, start_us
 
 _When = "A date, a time, or how long ago: 2026-11-01, 2026-11-01T09:00, 15m, 2h, 7d."
 _BY: Final = f"Any of {', '.join(By)}, with commas."
-_VOLUME: Final = ("reads", "writes", "others", "bytes_read", "bytes_written")
+_VOLUME: Final = (
+    "reads",
+    "writes",
+    "others",
+    "refused",
+    "bytes_read",
+    "bytes_written",
+)
 _SESSIONS: Final = (
     "first",
     "last",
@@ -24,11 +31,7 @@ _SESSIONS: Final = (
     "device_name",
     "line",
     "source_ip",
-    "reads",
-    "writes",
-    "others",
-    "bytes_read",
-    "bytes_written",
+    *_VOLUME,
     "ended",
 )
 

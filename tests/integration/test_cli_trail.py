@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon import Daemon
 from tests.support.waiting import until
 
@@ -120,6 +122,26 @@ def test_an_export_opens_in_a_spreadsheet_and_tells_its_hash(
     assert exported[-1]["sha256"] == told["sha256"]
     signed = json.loads(target.with_name("trail.csv.manifest.json").read_text())
     assert signed["sha256"] == told["sha256"]
+
+
+@pytest.mark.parametrize("form", ["--csv", "--jsonl"])
+def test_an_export_is_proved_by_its_manifest(
+    daemon: Daemon, tmp_path: Path, form: str
+) -> None:
+    """Wherever the file goes: one byte more and it is not what was handed out."""
+    daemon.wait_indexed()
+    target = tmp_path / "trail"
+    daemon.told("audit", "export", form, "--output", str(target))
+    verify = ["audit", "verify", "--file", str(target)]
+    verify += ["--manifest", f"{target}.manifest.json"]
+    verify += ["--public-key", daemon.cli("audit", "key").stdout.strip()]
+
+    good = daemon.cli(*verify)
+    with target.open("ab") as file:
+        file.write(b"\n")
+    changed = daemon.cli(*verify)
+
+    assert (good.returncode, changed.returncode) == (0, 1), good.stderr
 
 
 def test_an_export_to_stdout_is_csv_alone(daemon: Daemon) -> None:

@@ -230,6 +230,7 @@ def test_a_person_is_told_by_sessions_files_and_volumes(office: Office) -> None:
     assert folders["/shared/tax"]["reads"] == 2
     assert folders["/private"]["bytes_written"] == 7
     assert told["total"]["bytes_read"] == 150  # type: ignore[index, call-overload]
+    assert told["total"]["refused"] == 1  # type: ignore[index, call-overload]
     assert told["acts"] == 6
 
 
