@@ -6,12 +6,16 @@ plain data, without secrets except those made for this answer alone.
 
 from typing import Final
 
+from server.access.approval import Approval
+from server.access.authorities import Authorities
 from server.access.bureau import Bureau, Facts
+from server.access.codes import Codes
 from server.access.contracts import Contracts
 from server.access.devices import Devices
 from server.access.folders import Folders, Groups
 from server.access.lines import Lines
 from server.access.logins import Logins
+from server.access.windows import Windows
 from server.auth import live
 from server.auth.accounts import read_revision
 from server.auth.attempt import source_key
@@ -114,7 +118,11 @@ class Administration:
         self.contracts: Final = Contracts(bureau)
         self.lines: Final = Lines(bureau)
         self.logins: Final = Logins(bureau)
+        self.codes: Final = Codes(bureau)
+        self.windows: Final = Windows(bureau)
         self.devices: Final = Devices(bureau)
+        self.approval: Final = Approval(bureau)
+        self.authorities: Final = Authorities(bureau)
         self.folders: Final = Folders(bureau)
         self.groups: Final = Groups(bureau)
         self.sessions: Final = LiveSessions(bureau)

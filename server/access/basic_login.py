@@ -138,7 +138,7 @@ class BasicLogin:
         check = _Counted(self._check_of(claim))
         found: int | Refusal
         if claim.refusal is not None:
-            found = claim.refusal
+            found = self._pend(claim, password, check) or claim.refusal
         else:
             found = self._decide(claim, password, check)
         if isinstance(found, Refusal):
@@ -149,6 +149,16 @@ class BasicLogin:
         proved = [factor, *(["password"] if check.right and factor == "key" else [])]
         return found, [*proved, *(["code"] if found != NO_END_US else [])]
 
+    def _pend(self, claim: Claim, password: str, check: "_Counted") -> Refusal | None:
+        """A right password beside a certificate that is no device's: let it wait."""
+        if self._device_key is None or not _is_unknown(claim):
+            return None
+        base, code = totp.split_code(password)
+        if (not code or check(base) is not None) and check(password) is not None:
+            return None
+        self._office.pend(self._arrival, claim)
+        return Refusal(Stage.DEVICE, "key_pending")
+
     def _check_of(self, claim: Claim) -> _Check:
         if self._device_key is None:
             stored = claim.device.secret_hash if claim.device else None
@@ -158,8 +168,17 @@ class BasicLogin:
                 else Refusal(Stage.DEVICE, "wrong_secret")
             )
         login = claim.candidate.login if claim.candidate else None
-        usable = login.password_hash if login and claim.refusal is None else None
-        return lambda password: self._office.credentials.password(usable, password)
+        known = claim.refusal is None or _is_unknown(claim)
+        usable = login.password_hash if login and known else None
+
+        def check(password: str) -> Refusal | None:
+            refusal = self._office.credentials.password(usable, password)
+            if refusal is None and login is not None and claim.refusal is None:
+                actor = self._office.actor(self._arrival, claim)
+                self._office.credentials.renew_hash(actor, login, password)
+            return refusal
+
+        return check
 
     def _decide(self, claim: Claim, password: str, check: "_Counted") -> int | Refusal:
         if claim.candidate is None:
@@ -178,29 +197,23 @@ class BasicLogin:
         if not code or check(base) is not None:
             # No digits, or a password of its own that ends with digits.
             wrong = check(password)
-            return wrong or self._window_us(claim) or _CODE_MISSING
+            return (
+                wrong or self._office.window_us(self._arrival, claim) or _CODE_MISSING
+            )
         actor = self._office.actor(self._arrival, claim)
-        until_us = self._window_us(claim)
+        until_us = self._office.window_us(self._arrival, claim)
         if until_us:
             return until_us
         found = self._office.credentials.unlock(actor, code)
         if isinstance(found, Refusal):
             # The same digits may have opened a window a moment ago, elsewhere.
             return self._office.credentials.window_us(actor) or found
-        return found
+        return found.until_us
 
-    def _window_us(self, claim: Claim) -> int:
-        candidate = claim.candidate
-        if candidate is None:
-            return 0
-        until_us = self._office.watch.admission().window_us(
-            candidate.login, claim.device, candidate.line
-        )
-        if until_us > self._office.clock.time_us():
-            return until_us
-        return self._office.credentials.window_us(
-            self._office.actor(self._arrival, claim)
-        )
+
+def _is_unknown(claim: Claim) -> bool:
+    """Whether nothing is missing but the device."""
+    return claim.refusal is not None and claim.refusal.rule == "unknown_key"
 
 
 def _subject(claim: Claim) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from server.access import diary
 from server.access.basic_login import BasicLogin
+from server.access.first_login import Question
 from server.access.knocks import Knocks
 from server.access.office import Arrival, Office, clean
 from server.access.ssh_login import SshLogin, Verdict
@@ -20,7 +21,7 @@ from server.model.identity import Actor, Source, SourceRefusedError
 from server.model.operation import Protocol, Stage
 from server.model.session import Session
 
-__all__ = ["Arrival", "BasicLogin", "Desk", "SshLogin", "Verdict"]
+__all__ = ["Arrival", "BasicLogin", "Desk", "Question", "SshLogin", "Verdict"]
 
 
 class Desk:
@@ -31,6 +32,7 @@ class Desk:
         self._office = office
         self._knocks = knocks
         self._key_queries_max = key_queries_max
+        office.sessions.every_second(office.credentials.pending.flush)
         self._verdicts = Verdicts()
         office.watch.on_change(lambda _admission: self._verdicts.drop_all())
         office.sessions.every_second(knocks.flush)
@@ -132,6 +134,7 @@ class Desk:
         Raises:
             AuditUnavailableError: They are not recorded.
         """
+        self._office.credentials.pending.flush()
         self._knocks.flush(closing=True)
 
     def _knock(

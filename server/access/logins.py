@@ -13,10 +13,12 @@ from server.access.bureau import (
     require,
     split_account,
 )
+from server.access.enrolment import Enrolment, Proof
 from server.access.ledger import Change
-from server.auth import records, totp
+from server.auth import records
 from server.auth.records import RowMap
-from server.auth.secret import hash_secret, new_enrolment_code, secret_matches
+from server.auth.recovery_codes import drop_codes
+from server.auth.secret import hash_secret, new_enrolment_code
 from server.auth.snapshot import Factors, LoginState
 from server.auth.tables import (
     CONTRACT,
@@ -24,6 +26,7 @@ from server.auth.tables import (
     GRANT,
     LOGIN,
     MEMBERSHIP,
+    PENDING_KEY,
     TOTP,
     UNLOCK_WINDOW,
 )
@@ -35,6 +38,10 @@ LOGINS_MAX: Final = 999
 """Of a contract, as the reference service promises."""
 
 _HOUR_US: Final = 3600 * 1_000_000
+_PERSONS_OWN: Final = (
+    "only an intake login is given its password or factors here; a person enrols with "
+    "the code"
+)
 
 
 class Logins:
@@ -43,6 +50,11 @@ class Logins:
     def __init__(self, bureau: Bureau) -> None:
         """Work with `bureau`."""
         self._bureau = bureau
+        self._enrolment = Enrolment(
+            bureau.ledger,
+            bureau.hasher,
+            characters_min=bureau.settings.password_length_min,
+        )
 
     def add(
         self,
@@ -102,39 +114,25 @@ class Logins:
             password: At least `auth.password_length_min` characters.
 
         Returns:
-            The login, and `totp_uri` when a one-time code is required.
+            The login; when a one-time code is required, `totp_uri` and
+            `recovery_codes` too.
 
         Raises:
             ValueError: The password is too short or too simple.
             RefusedError: The code is wrong, used or expired; recorded.
         """
-        self._require_password(account, password)
-        hashed = self._bureau.hasher.hash(password)
-        with self._bureau.change(Operation.ADMIN_LOGIN_ENROL) as change:
-            change.about(account)
-            contract, login = login_named(change.connection, account)
-            change.about(f"{login['name']}@{contract['name']}", contract["name"])
-            _require_code(login, code, change.now_us)
-            after: RowMap = {
-                **login,
-                "state": str(LoginState.ACTIVE),
-                "password_hash": hashed,
-                "credentials_us": change.now_us,
-                "enrolment_hash": None,
-                "enrolment_until_us": None,
-            }
-            facts = _shown(contract["name"], after)
-            change.begin(before=_shown(contract["name"], login), after=facts)
-            records.change(change.connection, LOGIN, login["id"], **after)
-            uri: Facts = {}
-            if login["totp_required"]:
-                secret = totp.new_secret(
-                    change.connection, self._bureau.keys.box(), login["id"]
-                )
-                uri["totp_uri"] = totp.enrolment_uri(
-                    secret, f"{login['name']}@{contract['name']}"
-                )
-        return {**facts, **uri}
+        bureau = self._bureau
+        enrolled = self._enrolment.enrol(
+            bureau.who,
+            account,
+            Proof(code=code, password=password),
+            bureau.keys.box(),
+        )
+        facts = _shown(enrolled.contract["name"], enrolled.login)
+        if not enrolled.totp_secret:
+            return facts
+        codes: Listing = [*enrolled.recovery_codes]
+        return {**facts, "totp_uri": enrolled.totp_uri, "recovery_codes": codes}
 
     def list(self, contract: str | None = None) -> list[Facts]:
         """The logins of one contract, or of all.
@@ -189,38 +187,50 @@ class Logins:
         """
         return self._set_state(Operation.ADMIN_LOGIN_ENABLE, account, LoginState.ACTIVE)
 
-    def reset(self, account: str) -> Facts:
+    def reset(self, account: str, password: str | None = None) -> Facts:
         """Take password and TOTP away and cut the sessions; a new code is needed.
 
+        Args:
+            account: As in `add`.
+            password: For intake only: its new one, for nobody enrols.
+
         Returns:
-            The login, `enrolment_code`, and how many sessions were cut.
+            The login, for people `enrolment_code`, and how many sessions were cut.
 
         Raises:
+            ValueError: A person's password is nobody else's to set.
             NotFoundError: There is none.
-            RefusedError: An intake login has no person to enrol.
+            RefusedError: An intake login needs a password, or proves itself by key.
         """
         with self._bureau.change(Operation.ADMIN_LOGIN_RESET) as change:
             change.about(account)
             contract, login = login_named(change.connection, account)
             change.about(f"{login['name']}@{contract['name']}", contract["name"])
+            after = {**login, "credentials_us": change.now_us}
             if login["kind"] == LoginKind.INTAKE:
-                raise RefusedError(
-                    "An intake login has no person to enrol: remove it, add it again.",
-                    stage=Stage.LOGIN,
-                    rule="intake_has_no_person",
-                )
-            after: RowMap = {
-                **login,
-                "state": str(LoginState.INVITED),
-                "password_hash": None,
-                "credentials_us": change.now_us,
-            }
+                after["password_hash"] = self._machine_password(login, password)
+            elif password is not None:
+                raise ValueError(_PERSONS_OWN)
+            else:
+                after["state"] = str(LoginState.INVITED)
+                after["password_hash"] = None
             code = self._invite(after, change.now_us)
             facts = _shown(contract["name"], after)
             change.begin(before=_shown(contract["name"], login), after=facts)
             records.change(change.connection, LOGIN, login["id"], **after)
             _forget_proofs(change, login["id"])
         return {**facts, **code, **self._cut(change, login["id"])}
+
+    def _machine_password(self, login: RowMap, password: str | None) -> str:
+        if password is None or login["factors"] == Factors.KEY:
+            raise RefusedError(
+                "An intake login has no person to enrol: give it a new password "
+                "(--password-stdin), or lock its device if it proves itself by key.",
+                stage=Stage.LOGIN,
+                rule="intake_has_no_person",
+            )
+        self._require_password("", password)
+        return self._bureau.hasher.hash(password)
 
     def remove(self, account: str) -> Facts:
         """Remove a login and its devices and cut its sessions; its files stay.
@@ -258,10 +268,7 @@ class Logins:
         """
         person = kind is not LoginKind.INTAKE
         if person and (password is not None or factors is not None):
-            raise ValueError(
-                "only an intake login is given its password or factors here; a person "
-                "enrols with the code"
-            )
+            raise ValueError(_PERSONS_OWN)
         if person:
             required = (totp_rule or self._bureau.settings.totp_default) == "required"
             return {
@@ -290,11 +297,9 @@ class Logins:
         }
 
     def _require_password(self, account: str, password: str) -> None:
-        least = self._bureau.settings.password_length_min
-        if len(password) < least:
-            raise ValueError(f"a password needs at least {least} characters")
-        if password in {account, account.partition("@")[0]} or len(set(password)) == 1:
-            raise ValueError("this password is too easy to guess")
+        weak = self._enrolment.weakness(account, password)
+        if weak:
+            raise ValueError(weak)
 
     @staticmethod
     def _require_room(change: Change, contract: RowMap, name: str) -> None:
@@ -329,6 +334,8 @@ class Logins:
             facts = _shown(contract["name"], after)
             change.begin(before=_shown(contract["name"], login), after=facts)
             records.change(change.connection, LOGIN, login["id"], state=str(state))
+            if state is LoginState.DISABLED:
+                records.erase(change.connection, UNLOCK_WINDOW, login_id=login["id"])
         if state is LoginState.DISABLED:
             facts = {**facts, **self._cut(change, login["id"])}
         return facts
@@ -346,18 +353,8 @@ def _never_enrolled(login: RowMap) -> bool:
 def _forget_proofs(change: Change, login_id: str) -> None:
     records.erase(change.connection, TOTP, login_id=login_id)
     records.erase(change.connection, UNLOCK_WINDOW, login_id=login_id)
-
-
-def _require_code(login: RowMap, code: str, now_us: int) -> None:
-    right = secret_matches(login["enrolment_hash"], code)
-    until_us = login["enrolment_until_us"]
-    if login["state"] != LoginState.INVITED or not right or (until_us or 0) <= now_us:
-        raise RefusedError(
-            "The enrolment code is wrong, used or expired; the administrator makes a "
-            "new one with `login reset`.",
-            stage=Stage.LOGIN,
-            rule="enrolment_code",
-        )
+    records.erase(change.connection, PENDING_KEY, login_id=login_id)
+    drop_codes(change.connection, login_id)
 
 
 def _shown(contract: str, row: RowMap) -> Facts:

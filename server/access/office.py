@@ -18,6 +18,7 @@ from server.access.credentials import Credentials
 from server.access.sessions import Sessions
 from server.audit.gate import Gate
 from server.auth.admission import Candidate, Refusal
+from server.auth.pending import PendingKey
 from server.auth.snapshot import Device
 from server.model.algorithms import Profile
 from server.model.clock import Clock
@@ -41,6 +42,8 @@ class Arrival:
     protocol: Protocol
     profile: Profile = Profile.MODERN
     """What the front end may offer to this line."""
+    certificate_name: str = ""
+    """The common name of a verified client certificate."""
     client: str = ""
     """SSH banner or User-Agent; the front end fills it in when it knows it."""
     algorithms: str = ""
@@ -128,6 +131,51 @@ class Office:
             device_key=key_sha256,
             refusal=found if isinstance(found, Refusal) else None,
         )
+
+    def pend(self, arrival: Arrival, claim: Claim) -> None:
+        """Let the key of a client certificate wait for an administrator."""
+        if claim.candidate is None:
+            return
+        self.credentials.pending.note(
+            PendingKey(
+                login_id=claim.candidate.login.id,
+                key_sha256=claim.device_key,
+                subject=clean(arrival.certificate_name),
+                proved=True,
+                line=claim.candidate.line.name,
+                source=arrival.source.ip,
+                protocol=str(arrival.protocol),
+                client=clean(arrival.client),
+            )
+        )
+
+    def window_us(self, arrival: Arrival, claim: Claim) -> int:
+        """Until when an unlock window spares this device the code; 0: none does."""
+        candidate = claim.candidate
+        if candidate is None:
+            return 0
+        until_us = self.watch.admission().window_us(
+            candidate.login, claim.device, candidate.line
+        )
+        if until_us > self.clock.time_us():
+            return until_us
+        # Another process may have opened one a moment ago.
+        return self.credentials.window_us(self.actor(arrival, claim))
+
+    def spend_code(self, arrival: Arrival, claim: Claim, code: str) -> str | Refusal:
+        """Accept a code once, and open a window by it where the settings say so.
+
+        Returns:
+            Which kind of code it was.
+
+        Raises:
+            AuditUnavailableError: The window is not recorded; the code is not spent.
+        """
+        actor = self.actor(arrival, claim)
+        if not self.credentials.unlocks_sftp:
+            return self.credentials.use_code(actor.login_id, code)
+        found = self.credentials.unlock(actor, code)
+        return found if isinstance(found, Refusal) else found.factor
 
     def refused(
         self,

@@ -126,6 +126,7 @@ class ClientTrust:
         revision, made = self._made
         if revision != snapshot.revision:
             found = [contract.device_ca for contract in snapshot.contracts]
+            found += [pem for c in snapshot.contracts for pem in c.authorities]
             found += [d.certificate for d in snapshot.devices if d.certificate]
             made = "".join(dict.fromkeys(found))
             self._made = (snapshot.revision, made)

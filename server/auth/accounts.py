@@ -25,6 +25,7 @@ from server.auth.snapshot import (
 from server.auth.tables import (
     CONTRACT,
     DEVICE,
+    DEVICE_CA,
     FOLDER,
     GRANT,
     GROUP,
@@ -58,10 +59,19 @@ def load_snapshot(connection: Connection) -> Snapshot:
 
     The caller's transaction must see one state of the database (`db.engine.reading`).
     """
+    authorities: dict[str, tuple[str, ...]] = {}
+    for row in connection.execute(_living(select(DEVICE_CA))):
+        found = authorities.get(row.contract_id, ())
+        authorities[row.contract_id] = (*found, row.certificate)
     return Snapshot(
         revision=read_revision(connection),
         contracts=tuple(
-            Contract(id=row.id, name=row.name, device_ca=row.device_ca)
+            Contract(
+                id=row.id,
+                name=row.name,
+                device_ca=row.device_ca,
+                authorities=authorities.get(row.id, ()),
+            )
             for row in connection.execute(select(CONTRACT).where(_LIVING_CONTRACT))
         ),
         lines=tuple(map(_line, connection.execute(_living(select(LINE))))),
@@ -162,6 +172,8 @@ def _login(row: Row[*tuple[Any, ...]]) -> Login:
         password_hash=row.password_hash,
         totp_required=row.totp_required,
         credentials_us=row.credentials_us,
+        enrolment_hash=row.enrolment_hash,
+        enrolment_until_us=row.enrolment_until_us,
     )
 
 

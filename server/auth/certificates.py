@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from server.auth.keys import PublicKey
+from server.auth.keys import KeyRefusedError, PublicKey, parse_certificate
 
 _AUTHORITY_DAYS: Final = 3650
 _SERVER_DAYS: Final = 397
@@ -152,23 +152,58 @@ def pack_pkcs12(
     *,
     name: str,
     password: str,
+    modern: bool = False,
 ) -> bytes:
     """Key, certificate and authority as a `.p12`.
 
-    3DES and SHA-1 because the importers of macOS and older Windows take nothing newer;
-    what protects the file is its random password of 100 bits.
+    3DES and SHA-1 unless `modern`, because the importers of older macOS, Windows and
+    phones take nothing newer; what protects the file is its random password of 100
+    bits.
     """
+    algorithm, digest = pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC, hashes.SHA1()  # noqa: S303 - see above
+    builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(50_000)
     encryption = (
-        PrivateFormat.PKCS12
-        .encryption_builder()
-        .kdf_rounds(50_000)
-        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-        .hmac_hash(hashes.SHA1())  # noqa: S303 - see above
+        builder
+        .key_cert_algorithm(
+            pkcs12.PBES.PBESv2SHA256AndAES256CBC if modern else algorithm
+        )
+        .hmac_hash(hashes.SHA256() if modern else digest)
         .build(password.encode())
     )
     return pkcs12.serialize_key_and_certificates(
         name.encode(), key, certificate, [authority.certificate], encryption
     )
+
+
+def parse_authority(text: str) -> str:
+    """Read the certificate of an authority that others run; the same as PEM alone.
+
+    Raises:
+        KeyRefusedError: Not a certificate, or of none that may sign others.
+    """
+    pem, _ = parse_certificate(text)
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    try:
+        constraints = certificate.extensions.get_extension_for_class(
+            x509.BasicConstraints
+        )
+    except (x509.ExtensionNotFound, ValueError) as error:
+        raise KeyRefusedError("this certificate does not say CA:TRUE") from error
+    if not constraints.value.ca:
+        raise KeyRefusedError("this certificate does not say CA:TRUE")
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        raise KeyRefusedError("this certificate has expired")
+    return pem
+
+
+def described(pem: str) -> dict[str, str]:
+    """A certificate's subject, end and SHA-256, for people."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "valid_until": certificate.not_valid_after_utc.isoformat(),
+        "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+    }
 
 
 def names_of(certificate: x509.Certificate) -> set[str]:

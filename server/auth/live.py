@@ -6,7 +6,17 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import delete, func, insert, select, update
 
 from server.auth.accounts import bump_revision
-from server.auth.tables import APPLIED_ACT, SESSION, UNLOCK_WINDOW, WORKER
+from server.auth.pending import note_use
+from server.auth.tables import (
+    APPLIED_ACT,
+    CONTRACT,
+    DEVICE,
+    LINE,
+    LOGIN,
+    SESSION,
+    UNLOCK_WINDOW,
+    WORKER,
+)
 from server.db.engine import Connection
 
 
@@ -86,7 +96,19 @@ def mirror(
     ended: Mapping[str, Ending],
 ) -> None:
     """Write what changed among a process's sessions; writing it twice is harmless."""
-    rows = {row.id: asdict(row) for row in began}
+    fresh = list(began)
+    for row in fresh:
+        if row.device_id:
+            note_use(
+                connection,
+                row.device_id,
+                row.started_us,
+                line=row.line,
+                source=row.source_ip,
+                protocol=row.protocol,
+                client=row.client,
+            )
+    rows = {row.id: asdict(row) for row in fresh}
     if rows:
         connection.execute(delete(SESSION).where(SESSION.c.id.in_(list(rows))))
         connection.execute(insert(SESSION), list(rows.values()))
@@ -156,12 +178,80 @@ def window_until_us(
     return int(connection.execute(query).scalar_one_or_none() or 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowRow:
+    """An unlock window with the names of what it is for."""
+
+    login_id: str
+    device_id: str
+    line_id: str
+    login: str
+    contract: str
+    device: str
+    line: str
+    protocol: str
+    """Through which door the code came."""
+    opened_us: int
+    until_us: int
+
+
+def windows(connection: Connection, now_us: int, login_id: str = "") -> list[WindowRow]:
+    """The windows that stand, of one login or of all."""
+    window = UNLOCK_WINDOW.c
+    query = (
+        select(
+            window.login_id,
+            window.device_id,
+            window.line_id,
+            LOGIN.c.name.label("login"),
+            CONTRACT.c.name.label("contract"),
+            DEVICE.c.name.label("device"),
+            LINE.c.name.label("line"),
+            window.protocol,
+            window.opened_us,
+            window.until_us,
+        )
+        .select_from(UNLOCK_WINDOW)
+        .join(LOGIN, window.login_id == LOGIN.c.id)
+        .join(CONTRACT, LOGIN.c.contract_id == CONTRACT.c.id)
+        .join(DEVICE, window.device_id == DEVICE.c.id)
+        .join(LINE, window.line_id == LINE.c.id)
+        .where(window.until_us > now_us)
+        .order_by(CONTRACT.c.name, LOGIN.c.name, DEVICE.c.name, LINE.c.name)
+    )
+    if login_id:
+        query = query.where(window.login_id == login_id)
+    return [WindowRow(**row) for row in connection.execute(query).mappings()]
+
+
+def close_window(connection: Connection, row: WindowRow, now_us: int) -> None:
+    """Close a window, and ask that the sessions of its three end."""
+    connection.execute(
+        delete(UNLOCK_WINDOW).where(
+            UNLOCK_WINDOW.c.login_id == row.login_id,
+            UNLOCK_WINDOW.c.device_id == row.device_id,
+            UNLOCK_WINDOW.c.line_id == row.line_id,
+        )
+    )
+    connection.execute(
+        update(SESSION)
+        .where(
+            SESSION.c.login_id == row.login_id,
+            SESSION.c.device_id == row.device_id,
+            SESSION.c.line_id == row.line_id,
+            SESSION.c.ended_us.is_(None),
+        )
+        .values(cut_asked_us=now_us)
+    )
+
+
 def open_window(
     connection: Connection,
     key: tuple[str, str, str],
     *,
     until_us: int,
     now_us: int,
+    protocol: str = "",
 ) -> None:
     """Open (or prolong) a window for login, device and line; drop expired ones."""
     login_id, device_id, line_id = key
@@ -177,7 +267,12 @@ def open_window(
     )
     connection.execute(
         insert(UNLOCK_WINDOW).values(
-            login_id=login_id, device_id=device_id, line_id=line_id, until_us=until_us
+            login_id=login_id,
+            device_id=device_id,
+            line_id=line_id,
+            until_us=until_us,
+            opened_us=now_us,
+            protocol=protocol,
         )
     )
 

@@ -38,10 +38,17 @@ class Hasher:
         self._lock = threading.Lock()  # Guards _waiting. Taken before none.
         self._dummy = self._argon2.hash("no login has this password")
 
-    def hash(self, password: str) -> str:
+    def hash(self, password: str | bytes) -> str:
         """A new password's hash, with its parameters and salt."""
         with self._slots:
             return self._argon2.hash(_composed(password))
+
+    def outdated(self, stored: str) -> bool:
+        """Whether a hash was made at another cost than the settings ask for now."""
+        try:
+            return self._argon2.check_needs_rehash(stored)
+        except InvalidHashError:
+            return False
 
     def verify(self, stored: str | None, password: str | bytes) -> bool:
         """Whether `password` is the stored one.

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, select, update
 from ulid import ULID
 
+from server.auth.tables import LOGIN
 from server.db.engine import Connection
 
 RowMap = dict[str, Any]
@@ -37,6 +38,12 @@ def listed(connection: Connection, table: Table, **equals: object) -> list[RowMa
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
+def by(connection: Connection, table: Table, column: str) -> dict[str, RowMap]:
+    """All rows of a table that has no tombstones, by one of its columns."""
+    found = connection.execute(select(table)).mappings()
+    return {row[column]: dict(row) for row in found}
+
+
 def tombstones(connection: Connection, table: Table, **equals: object) -> list[RowMap]:
     """The removed rows with these values, oldest first."""
     query = select(table).where(_where(table, equals), table.c.removed_us.is_not(None))
@@ -62,6 +69,15 @@ def add(connection: Connection, table: Table, **values: object) -> None:
 def change(connection: Connection, table: Table, row_id: str, **values: object) -> None:
     """Set values of the row with this id."""
     connection.execute(update(table).where(table.c.id == row_id).values(**values))
+
+
+def replace_hash(connection: Connection, login_id: str, old: str, new: str) -> None:
+    """Put another hash of the same password in its place, unless it has changed."""
+    connection.execute(
+        update(LOGIN)
+        .where(LOGIN.c.id == login_id, LOGIN.c.password_hash == old)
+        .values(password_hash=new)
+    )
 
 
 def bury(

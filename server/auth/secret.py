@@ -23,20 +23,20 @@ def new_device_secret() -> str:
     It never ends with six digits: those would look like a one-time code.
     """
     while True:
-        secret = _draw(SECRET_LENGTH)
+        secret = draw(SECRET_LENGTH)
         if not secret[-6:].isdigit():
             return secret
 
 
 def new_enrolment_code() -> str:
     """A code of 100 bits, in groups of five."""
-    code = _draw(CODE_LENGTH)
+    code = draw(CODE_LENGTH)
     return "-".join(code[i : i + 5] for i in range(0, CODE_LENGTH, 5))
 
 
 def hash_secret(secret: str) -> str:
     """What is stored of a secret."""
-    return _PREFIX + hashlib.sha256(_plain(secret)).hexdigest()
+    return _PREFIX + hashlib.sha256(plain_secret(secret)).hexdigest()
 
 
 def secret_matches(stored: str | None, secret: str) -> bool:
@@ -44,11 +44,12 @@ def secret_matches(stored: str | None, secret: str) -> bool:
     return hmac.compare_digest(stored or _PREFIX, hash_secret(secret))
 
 
-def _draw(length: int) -> str:
+def draw(length: int) -> str:
+    """Characters at random, five bits each."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
-def _plain(secret: str) -> bytes:
+def plain_secret(secret: str) -> bytes:
     """Case, hyphens and blanks carry nothing: people type them as they like."""
     kept = secret.replace("-", "").replace(" ", "").lower()
     return kept.encode("utf-8", "surrogateescape")

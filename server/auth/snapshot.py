@@ -55,6 +55,8 @@ class Contract:
     name: str
     device_ca: str = ""
     """PEM of the authority that signs its devices' certificates."""
+    authorities: tuple[str, ...] = ()
+    """PEM of authorities of its own that do so too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,8 @@ class Login:
     totp_required: bool = False
     credentials_us: int = 0
     """When password or TOTP last changed: sessions that began before are cut."""
+    enrolment_hash: str | None = field(default=None, repr=False)
+    enrolment_until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

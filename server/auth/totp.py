@@ -15,7 +15,7 @@ import pyotp
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pyotp.exceptions import OTPVerificationError
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from server.auth.tables import TOTP
 from server.db.engine import Connection
@@ -53,16 +53,45 @@ class SecretBox:
             raise ValueError("the TOTP secret does not fit keys/totp.key") from error
 
 
+def fresh_secret() -> str:
+    """A secret that no login has yet, base32."""
+    return pyotp.random_base32(_SECRET_CHARACTERS)
+
+
 def new_secret(connection: Connection, box: SecretBox, login_id: str) -> str:
     """Give a login a fresh secret in place of any older one; base32."""
-    secret = pyotp.random_base32(_SECRET_CHARACTERS)
+    secret = fresh_secret()
+    keep_secret(connection, box, login_id, secret)
+    return secret
+
+
+def keep_secret(
+    connection: Connection,
+    box: SecretBox,
+    login_id: str,
+    secret: str,
+    confirmed: tuple[int, int] | None = None,
+) -> None:
+    """Give a login a secret in place of any older one.
+
+    Args:
+        connection: Within a transaction.
+        box: Seals it.
+        login_id: Whose.
+        secret: Base32.
+        confirmed: The step of a code that its authenticator showed, used up by that,
+            and when (microseconds); None while nobody has shown one.
+    """
     drop_secret(connection, login_id)
+    step, confirmed_us = confirmed or (0, None)
     connection.execute(
         insert(TOTP).values(
-            login_id=login_id, secret=box.seal(secret, login_id), last_step=0
+            login_id=login_id,
+            secret=box.seal(secret, login_id),
+            last_step=step,
+            confirmed_us=confirmed_us,
         )
     )
-    return secret
 
 
 def drop_secret(connection: Connection, login_id: str) -> None:
@@ -100,12 +129,24 @@ def read_secret(connection: Connection, box: SecretBox, login_id: str) -> str | 
     return None if sealed is None else box.unseal(sealed, login_id)
 
 
-def use_step(connection: Connection, login_id: str, step: int) -> bool:
-    """Accept a step: true for exactly one caller, and never for an older step."""
+def use_step(
+    connection: Connection, login_id: str, step: int, now_us: int | None = None
+) -> bool:
+    """Accept a step: true for exactly one caller, and never for an older step.
+
+    Args:
+        connection: Within a transaction.
+        login_id: Whose.
+        step: As `step_of` found it.
+        now_us: Wall clock; the first code of a secret confirms that it was taken.
+    """
+    values: dict[str, object] = {"last_step": step}
+    if now_us is not None:
+        values["confirmed_us"] = func.coalesce(TOTP.c.confirmed_us, now_us)
     moved = connection.execute(
         update(TOTP)
         .where(TOTP.c.login_id == login_id, TOTP.c.last_step < step)
-        .values(last_step=step)
+        .values(values)
     )
     return moved.rowcount == 1
 

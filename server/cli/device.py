@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from server.access.devices import Issued, Offer, Package
+from server.access.devices import Issued, Offer, P12Encryption, Package, Particulars
+from server.cli import device_ca
 from server.cli.context import administration
 from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
@@ -16,10 +17,37 @@ from server.cli.values import read_file
 app = typer.Typer(
     no_args_is_help=True, help="Devices: registered keys, certificates and secrets."
 )
+app.add_typer(device_ca.app, name="ca")
 
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="alice or alice@contract")]
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
+_COLUMNS: Final = (
+    "login",
+    "contract",
+    "device",
+    "state",
+    "owner",
+    "ssh",
+    "pinned_certificate",
+    "secret",
+    "valid_until",
+    "last_used",
+    "key_sha256",
+)
+_PENDING_COLUMNS: Final = (
+    "login",
+    "contract",
+    "key",
+    "fingerprint",
+    "subject",
+    "proved",
+    "source",
+    "protocol",
+    "tries",
+    "last",
+    "key_sha256",
+)
 _PACKAGES: Final = {".p12": Package.P12, ".pfx": Package.P12, ".pem": Package.PEM}
 
 
@@ -49,9 +77,19 @@ def add(
             metavar="OUT", help="With --issue-certificate: the same new key for ssh."
         ),
     ] = None,
+    p12: Annotated[
+        P12Encryption,
+        typer.Option(help="How OUT.p12 is encrypted: old importers take compatible."),
+    ] = P12Encryption.COMPATIBLE,
     secret: Annotated[
         bool, typer.Option("--secret", help="Make a secret for [webdav.secret].")
     ] = False,
+    owner: Annotated[
+        str | None, typer.Option(help="Who has it in hand.", show_default=False)
+    ] = None,
+    note: Annotated[
+        str | None, typer.Option(help="A line about it.", show_default=False)
+    ] = None,
     valid_until: Annotated[
         int | None, typer.Option(parser=end_us, metavar="DATE", help="Its last day.")
     ] = None,
@@ -62,6 +100,7 @@ def add(
         ssh_key=read_file(ssh_key) if ssh_key else "",
         certificate=read_file(certificate) if certificate else "",
         issue=_package(issue_certificate),
+        p12=p12,
         secret=secret,
     )
     if issue_ssh_key and (issue_certificate is None or ssh_key or certificate):
@@ -74,7 +113,10 @@ def add(
         ssh_out = issue_ssh_key and stack.enter_context(new_file(issue_ssh_key))
         admin = stack.enter_context(administration(context))
         facts, issued = admin.devices.add(
-            login, name, offer, valid_until_us=valid_until
+            login,
+            name,
+            offer,
+            Particulars(owner=owner, note=note, valid_until_us=valid_until),
         )
         if out:
             out.write(issued.file)
@@ -125,25 +167,20 @@ def list_(
     contract: Annotated[
         str | None, typer.Argument(metavar="[CONTRACT]", show_default=False)
     ] = None,
+    pending: Annotated[
+        bool,
+        typer.Option(
+            "--pending", help="Keys that came with a right password, to be approved."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List devices, of one contract or of all."""
     with administration(context) as admin:
-        found = admin.devices.list(contract)
-    Output(as_json=as_json).rows(
-        found,
-        (
-            "login",
-            "contract",
-            "device",
-            "state",
-            "ssh",
-            "pinned_certificate",
-            "secret",
-            "valid_until",
-            "key_sha256",
-        ),
-    )
+        devices = admin.devices
+        found = admin.approval.waiting(contract) if pending else devices.list(contract)
+    columns = _PENDING_COLUMNS if pending else _COLUMNS
+    Output(as_json=as_json).rows(found, columns)
 
 
 @app.command()
@@ -158,12 +195,21 @@ def show(
 
 @app.command()
 def approve(
-    context: typer.Context, login: Login, name: Name, as_json: JsonFlag = False
+    context: typer.Context,
+    login: Login,
+    key: Annotated[
+        str,
+        typer.Argument(metavar="KEY", help="As `list --pending` or the client says."),
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the device.")] = "",
+    as_json: JsonFlag = False,
 ) -> None:
-    """Let a pending device in."""
+    """Make a device of a pending key; compare the fingerprint first."""
     with administration(context) as admin:
-        facts = admin.devices.approve(login, name)
-    Output(as_json=as_json).done(f"Device {name} of {login} may log in.", facts)
+        facts = admin.approval.approve(login, key, name)
+    Output(as_json=as_json).done(
+        f"Device {facts['device']} of {login} may log in.", facts
+    )
 
 
 @app.command()

@@ -1,18 +1,27 @@
 """`kagikura login` and `kagikura enrol`: people and machines of a contract."""
 
 import sys
-from typing import Annotated, Literal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 import segno
 import typer
 
 from server.cli.context import administration
+from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
 from server.cli.values import factors_of, read_password
+from server.model.errors import RefusedError
 from server.model.identity import LoginKind
 
 app = typer.Typer(no_args_is_help=True, help="Logins: people and machines.")
 
+_CONFIRM_TRIES_MAX: Final = 3
+
+OneTime = Annotated[
+    str, typer.Option("--code", metavar="CODE", help="What the authenticator shows.")
+]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="alice or alice@contract")]
 
 
@@ -98,12 +107,88 @@ def enable(context: typer.Context, login: Login, as_json: JsonFlag = False) -> N
 
 
 @app.command()
-def reset(context: typer.Context, login: Login, as_json: JsonFlag = False) -> None:
+def reset(
+    context: typer.Context,
+    login: Login,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="An intake login's new password.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Take password and one-time codes away; print a new code to enrol with."""
+    password = read_password() if password_stdin else None
     with administration(context) as admin:
-        facts = admin.logins.reset(login)
+        facts = admin.logins.reset(login, password)
     _tell_code(
         Output(as_json=as_json), f"Login {login} is reset. {cut_words(facts)}", facts
+    )
+
+
+@app.command("confirm-code")
+def confirm_code(
+    context: typer.Context, login: Login, code: OneTime, as_json: JsonFlag = False
+) -> None:
+    """Take the first one-time code, to know that the authenticator is set up."""
+    with administration(context) as admin:
+        facts = admin.codes.confirm(login, code)
+    Output(as_json=as_json).done(f"The authenticator of {login} works.", facts)
+
+
+@app.command("recovery-codes")
+def recovery_codes(
+    context: typer.Context,
+    login: Login,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Make ten new ones; needs --code.")
+    ] = False,
+    code: Annotated[
+        str, typer.Option(metavar="CODE", help="A one-time code of the person.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell how many recovery codes are left, or make new ones."""
+    output = Output(as_json=as_json)
+    if renew and not code:
+        raise typer.BadParameter("--renew needs --code: only the person makes new ones")
+    with administration(context) as admin:
+        facts = admin.codes.renew(login, code) if renew else admin.codes.show(login)
+    if renew:
+        say("Each stands in for a one-time code once; shown this once:")
+        output.text(_lines(facts["recovery_codes"]), facts)
+    else:
+        output.facts(facts)
+
+
+@app.command()
+def windows(
+    context: typer.Context,
+    login: Annotated[
+        str | None, typer.Argument(metavar="[LOGIN]", show_default=False)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List who may go on without a one-time code just now, and until when."""
+    with administration(context) as admin:
+        found = admin.windows.list(login)
+    Output(as_json=as_json).rows(
+        found,
+        ("login", "contract", "device", "line", "protocol", "opened", "until"),
+    )
+
+
+@app.command("revoke-window")
+def revoke_window(
+    context: typer.Context,
+    login: Login,
+    device: Annotated[str, typer.Option(help="Only this device's.")] = "",
+    line: Annotated[str, typer.Option(help="Only this line's.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Ask for a one-time code again, and cut the sessions that went without."""
+    with administration(context) as admin:
+        facts = admin.windows.revoke(login, device, line)
+    Output(as_json=as_json).done(
+        f"{facts['windows']} windows of {login} are closed. {cut_words(facts)}", facts
     )
 
 
@@ -124,6 +209,10 @@ def enrol(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read it there; else it is asked.")
     ] = False,
+    qr: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.svg", help="Write the QR code to this file too."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """The person's own step: set the password; get the secret of one-time codes."""
@@ -132,16 +221,49 @@ def enrol(
         if password_stdin
         else typer.prompt("New password", hide_input=True, confirmation_prompt=True)
     )
-    with administration(context) as admin:
-        facts = admin.logins.enrol(login, code, password)
-    output = Output(as_json=as_json)
-    uri = facts.get("totp_uri")
-    if not uri or as_json:
+    with ExitStack() as stack:
+        picture = qr and stack.enter_context(new_file(qr))
+        with administration(context) as admin:
+            facts = admin.logins.enrol(login, code, password)
+        uri = str(facts.get("totp_uri", ""))
+        if picture and uri:
+            segno.make(uri).save(picture, kind="svg", scale=4, border=4)
+    _tell_enrolled(Output(as_json=as_json), login, facts)
+    if uri and not as_json and sys.stdin.isatty():
+        _confirm(context, login)
+
+
+def _tell_enrolled(output: Output, login: str, facts: Facts) -> None:
+    uri = str(facts.get("totp_uri", ""))
+    if not uri or output.as_json:
         output.done(f"Login {login} can be used now.", facts)
         return
     say(f"Login {login} can be used now. Scan this with the authenticator:")
-    segno.make(str(uri)).terminal(out=sys.stderr, compact=True)
-    output.text(str(uri), facts)
+    segno.make(uri).terminal(out=sys.stderr, compact=True)
+    output.text(uri, facts)
+    say("Recovery codes: each stands in for a one-time code once. Keep them on paper:")
+    say(_lines(facts["recovery_codes"]))
+
+
+def _confirm(context: typer.Context, login: str) -> None:
+    """Ask for a first code; none given leaves the secret unconfirmed."""
+    for _ in range(_CONFIRM_TRIES_MAX):
+        code = typer.prompt("The code it shows now", default="", show_default=False)
+        if not code:
+            break
+        try:
+            with administration(context) as admin:
+                admin.codes.confirm(login, code)
+        except RefusedError as error:
+            say(str(error))
+        else:
+            say("The authenticator works.")
+            return
+    say(f"Not confirmed yet: kagikura login confirm-code {login} --code CODE")
+
+
+def _lines(texts: object) -> str:
+    return "\n".join(map(str, texts)) if isinstance(texts, list) else ""
 
 
 def _tell_code(output: Output, sentence: str, facts: Facts) -> None:

@@ -173,6 +173,10 @@ class AuthSettings(Section):
     unlock_hours: int = Field(
         12, ge=1, le=168, description="How long a proved code opens a WebDAV drive."
     )
+    unlock_sftp: bool = Field(
+        default=True,
+        description="Whether it does so for SFTP too: clients connect per transfer.",
+    )
     totp_drift_steps_max: int = Field(
         1, ge=0, le=3, description="30-second steps that a clock may be off."
     )
@@ -206,6 +210,12 @@ class AuthSettings(Section):
     )
     enrolment_hours: int = Field(
         72, ge=1, le=720, description="How long an enrolment code can be used."
+    )
+    pending_days: int = Field(
+        7,
+        ge=1,
+        le=90,
+        description="How long a key shown beside a right password can be approved.",
     )
     revision_poll_ms: int = Field(
         250, ge=50, le=2000, description="How often a changed account is looked for."

@@ -27,7 +27,7 @@ from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
-from server.access.login import SshLogin, Verdict
+from server.access.login import Question, SshLogin, Verdict
 from server.model.errors import LoginRefusedError, ServerError
 from server.settings.schema import SftpSettings
 from server.sftp.transport import UserKey
@@ -45,6 +45,8 @@ class Challenge(Enum):
 
     PASSWORD = auto()
     CODE = auto()
+    ENROLMENT = auto()
+    """What the first login of a person asks."""
 
 
 _PROMPTS: Final = {Challenge.PASSWORD: "Password: ", Challenge.CODE: "One-time code: "}
@@ -226,44 +228,52 @@ class Authentication(AuthHandler):
             self._ask(Challenge.CODE)
 
     def _ask(self, challenge: Challenge) -> None:
+        self._put(challenge, Question("", (_PROMPTS[challenge],)))
+
+    def _put(self, challenge: Challenge, question: Question) -> None:
+        """SSH_MSG_USERAUTH_INFO_REQUEST (RFC 4256, section 3.2)."""
         self._challenge = challenge
         query = Message()
         query.add_byte(cMSG_USERAUTH_INFO_REQUEST)
         query.add_string("")
+        query.add_string(question.text)
         query.add_string("")
-        query.add_string("")
-        query.add_int(1)
-        query.add_string(_PROMPTS[challenge])
-        query.add_boolean(False)  # noqa: FBT003 - paramiko's; the answer is not echoed
+        query.add_int(len(question.prompts))
+        for prompt in question.prompts:
+            query.add_string(prompt)
+            query.add_boolean(question.echo)
         self._send(query)
 
     def _respond(self, packet: Reader) -> None:
         responses = [bytes(packet.string()) for _ in range(packet.u32())]
         packet.end()
         challenge, self._challenge = self._challenge, None
-        if challenge is None or len(responses) != 1:
+        if challenge is Challenge.ENROLMENT:
+            answers = [text.decode("utf-8", "surrogateescape") for text in responses]
+            self._fence(lambda: self._conclude(self._login.enrol(answers)))
+        elif challenge is None or len(responses) != 1:
             self._fail()
-            return
-        self._fence(lambda: self._judge(challenge, responses[0]))
+        else:
+            self._fence(lambda: self._judge(challenge, responses[0]))
 
     def _judge(self, challenge: Challenge, response: bytes) -> None:
         if challenge is Challenge.CODE:
             code = response.decode("ascii", "replace").strip()
             self._conclude(self._login.code(self._user, code))
             return
-        verdict = self._try_password(response)
+        verdict = self._try_password(response, asked=True)
         if verdict is Verdict.PARTIAL and self._login.needs_code:
             self._ask(Challenge.CODE)
         else:
             self._conclude(verdict)
 
-    def _try_password(self, response: bytes) -> Verdict:
+    def _try_password(self, response: bytes, *, asked: bool = False) -> Verdict:
         """Some clients send another encoding than UTF-8: those bytes go as they are."""
         try:
             password: str | bytes = response.decode()
         except UnicodeDecodeError:
             password = response
-        return self._login.password(self._user, password)
+        return self._login.password(self._user, password, asked=asked)
 
     # The answers.
 
@@ -275,6 +285,15 @@ class Authentication(AuthHandler):
                 self._fail(partial=True, counted=False)
             case Verdict.REFUSED:
                 self._fail()
+            case Verdict.ENROLLING:
+                self._enrol()
+
+    def _enrol(self) -> None:
+        conversation = self._login.first_login
+        if conversation is None:
+            self._fail()
+        else:
+            self._put(Challenge.ENROLMENT, conversation.question)
 
     def _succeed(self) -> None:
         self._admitted()

@@ -34,6 +34,7 @@ from server.vfs.view import View
 
 log = logging.getLogger(__name__)
 
+FIRST_LOGIN_PATIENCE: Final = 5
 CHANNEL_END_S: Final = 60.0
 """How long a channel may take to end, a slow fsync included, before we go on."""
 
@@ -93,6 +94,11 @@ class Connection(ServerInterface):
     def is_admitted(self) -> bool:
         """Whether a login succeeded."""
         return self._login.session is not None
+
+    @property
+    def patience(self) -> int:
+        """By how much the grace time is longer: a first login needs a phone."""
+        return FIRST_LOGIN_PATIENCE if self._login.first_login else 1
 
     @property
     def age_s(self) -> float:

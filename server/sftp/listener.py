@@ -191,7 +191,8 @@ class Listener:
             now_s = time.monotonic()
             for connection in self._alive():
                 if not connection.is_admitted:
-                    if connection.age_s > self._settings.login_grace_s:
+                    grace_s = self._settings.login_grace_s * connection.patience
+                    if connection.age_s > grace_s:
                         connection.cut("login grace time over")
                 elif now_s - connection.heard_s > self._settings.idle_timeout_s:
                     connection.cut("idle")

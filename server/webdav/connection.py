@@ -27,7 +27,7 @@ from server.vfs.view import View
 from server.webdav.client_hello import HELLO_BYTES_MAX, offered
 from server.webdav.exchange import Request
 from server.webdav.status import status_line
-from server.webdav.tls import TlsContexts, device_key, refusal_of
+from server.webdav.tls import TlsContexts, common_name, device_key, refusal_of
 from server.webdav.wire import HeadTooLongError, Inbox, Outbox
 
 log = logging.getLogger(__name__)
@@ -195,6 +195,7 @@ class Connection(HTTPConnection):
             if certificate is None:
                 raise ValueError("no client certificate")
             self._device_key = device_key(certificate)
+            self.arrival.certificate_name = common_name(certificate)
 
     def _head(self) -> bytes | None:
         settings = self.service.settings

@@ -17,6 +17,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from server.model.operation import Stage
 
@@ -141,3 +142,10 @@ def device_key(certificate_der: bytes) -> str:
         # The library raises several kinds for keys that it does not know.
         raise ValueError("unreadable client certificate") from error
     return hashlib.sha256(spki).hexdigest()
+
+
+def common_name(certificate_der: bytes) -> str:
+    """The subject's common name, for people; empty when there is none."""
+    subject = x509.load_der_x509_certificate(certificate_der).subject
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""

@@ -22,6 +22,8 @@ class OpenSsh:
     keys: Sequence[Path]
     password: str = PASSWORD
     code: str = ""
+    new_password: str = ""
+    """What a first login is to be given."""
     more: Sequence[str] = ()
     """More options, such as `-oBindAddress=127.0.5.1`."""
 
@@ -120,6 +122,7 @@ class OpenSsh:
         path.write_text(
             "#!/bin/sh\n"
             f'case "$1" in *code*) echo "{self.code}";; '
+            f'*"New password"*) echo "{self.new_password}";; '
             f'*) echo "{self.password}";; esac\n'
         )
         path.chmod(0o700)

@@ -211,14 +211,16 @@ class SftpHouse:
 
 @contextmanager
 def open_house(
-    folder: Path, *, sftp: SftpSettings | None = None
+    folder: Path, *, sftp: SftpSettings | None = None, unlock_sftp: bool = True
 ) -> Iterator[SftpHouse]:
     """Make a store in `folder` and serve it over SFTP on a free loopback port."""
     settings = Settings(
         state_dir=folder / "state",
         data_dir=folder / "data",
         sftp=sftp or SftpSettings(),
-        auth=AuthSettings(argon2_memory_kib=19456, argon2_iterations=1),
+        auth=AuthSettings(
+            argon2_memory_kib=19456, argon2_iterations=1, unlock_sftp=unlock_sftp
+        ),
     )
     places = Places(settings)
     settings.state_dir.mkdir(mode=0o700)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server.access.devices import Offer
+from server.access.devices import Offer, Particulars
 from server.access.login import Verdict
 from server.auth.tables import SESSION
 from server.db.engine import reading
@@ -77,7 +77,7 @@ def test_an_expiring_device_is_cut_without_any_change(
         "alice",
         "laptop",
         Offer(ssh_key=laptop.ssh_key),
-        valid_until_us=int(end.timestamp() * 1e6),
+        Particulars(valid_until_us=int(end.timestamp() * 1e6)),
     )
     session = admitted(store, laptop)
 
