@@ -41,6 +41,8 @@ class RootGroup(LazyGroup):
         "init": "serve:init",
         "serve": "serve:serve",
         "status": "serve:status",
+        "why": "why:why",
+        "doctor": "doctor:doctor",
         "ca": "serve:ca",
         "enrol": "login:enrol",
         "contract": "contract:app",
