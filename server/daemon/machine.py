@@ -11,9 +11,9 @@ from typing import Final
 from cryptography import x509
 
 from server.auth.health import Finding, Health
+from server.daemon.parts import opened_disk
 from server.model.errors import StorageFailedError
 from server.settings.schema import ListenerSettings, Settings
-from server.storage.disk import Disk
 
 _SOON: Final = timedelta(days=14)
 _LEFT_PERCENT_WARNING: Final = 10
@@ -77,9 +77,17 @@ def key_findings(settings: Settings) -> Iterator[Finding]:
 
 def disk_findings(settings: Settings) -> Iterator[Finding]:
     """Room, and whether files can bear the mark of their act."""
-    for name in ("state_dir", "data_dir"):
-        path: Path = getattr(settings, name)
-        disk = os.statvfs(path)
+    rooms = {"state_dir": os.statvfs(settings.state_dir)}
+    try:
+        with opened_disk(settings) as data:
+            rooms["data_dir"] = data.room()
+            data.require_marks()
+    except (OSError, StorageFailedError) as error:
+        yield Finding("disk", Health.PROBLEM, f"The data folder: {error}")
+    else:
+        text = "data_dir keeps extended attributes (user.*)."
+        yield Finding("disk", Health.OK, text)
+    for name, disk in rooms.items():
         left = 100 * disk.f_bavail // max(disk.f_blocks, 1)
         health = Health.OK
         if left < _LEFT_PERCENT_WARNING:
@@ -87,18 +95,8 @@ def disk_findings(settings: Settings) -> Iterator[Finding]:
         if left < _LEFT_PERCENT_PROBLEM:
             health = Health.PROBLEM
         free_mib = disk.f_bavail * disk.f_frsize >> 20
-        text = f"{name} ({path}) has {left} % free, {free_mib} MiB."
+        text = f"{name} has {left} % free, {free_mib} MiB."
         yield Finding("disk", health, text)
-    disk_ = Disk(settings.data_dir, sync=False)
-    try:
-        disk_.require_marks()
-    except StorageFailedError as error:
-        yield Finding("disk", Health.PROBLEM, str(error))
-    else:
-        text = "data_dir keeps extended attributes (user.*)."
-        yield Finding("disk", Health.OK, text)
-    finally:
-        disk_.close()
 
 
 def clock_finding() -> Finding:

@@ -109,6 +109,10 @@ class Disk:
                 f"(user.*): {error.strerror}."
             ) from error
 
+    def room(self) -> os.statvfs_result:
+        """How much room there is."""
+        return os.fstatvfs(self._data)
+
     def flush(self, fd: int) -> None:
         """`fsync`, when the settings ask for it."""
         if self.sync:
