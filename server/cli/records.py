@@ -18,7 +18,7 @@ _WIDE_SPACE: Final = "\u3000"
 
 def line_of(record: Mapping[str, object]) -> Text:
     """Time, login, source, protocol, operation, path, outcome; refusals say why."""
-    line = Text(_local(_text(record, "time")), "dim")
+    line = Text().append(_local(_text(record, "time")), "dim")
     for text, style in (
         (_who(record), "bold"),
         (_text(record, "source_ip"), ""),
