@@ -120,6 +120,34 @@ def test_a_line_is_added_suspended_resumed_removed(run: Run) -> None:
     assert run("line", "remove", "main", "office").code == 1
 
 
+def test_a_line_is_changed_and_its_dangers_are_told(run: Run) -> None:
+    """MAP-E parameters as the router shows them; warnings go to people."""
+    added = run(
+        "line", "add", "main", "flat", "--network", "100.64.7.9", "--map-e", "4:8:52",
+        "--comment", "shared", "--json",
+    )  # fmt: skip
+    changed = run("line", "change", "main", "flat", "--network", "100.64.7.0/24")
+
+    assert added.data["map_e"] == "4:8:0x34"
+    assert "carrier-grade NAT" in added.data["warnings"][0]
+    assert "Mind: 100.64.7.0/24 is carrier-grade NAT" in changed.err
+    assert "0 sessions were cut" in changed.err
+    twin = run("line", "add", "main", "twin", "--network", "100.64.7.128/25")
+    assert "the line flat holds 100.64.7.0/24 too" in twin.err
+    assert run("line", "add", "main", "all", "--network", "::/0").code == 2
+    assert run("line", "change", "main", "flat").code == 2
+    assert run("line", "change", "main", "none", "--always").code == 1
+    for name in ("flat", "twin"):
+        assert run("line", "remove", "main", name).code == 0
+
+
+def test_bans_are_listed_and_only_real_ones_lifted(run: Run) -> None:
+    """Wrong words are wrong usage, an address that is not banned is not found."""
+    assert run("session", "ban", "list", "--json").data == []
+    assert run("session", "ban", "lift", "192.0.2.7").code == 1
+    assert run("session", "ban", "lift", "office").code == 2
+
+
 def test_a_person_enrols_with_the_printed_code(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
