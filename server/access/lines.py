@@ -22,7 +22,7 @@ from server.auth.networks import is_any, overlapping, parse_network, warnings_of
 from server.auth.port_set import MapE, Ranges
 from server.auth.records import RowMap
 from server.auth.snapshot import LineState
-from server.auth.tables import LINE
+from server.auth.tables import LINE, UNLOCK_WINDOW
 from server.db.engine import Connection
 from server.model.algorithms import LineCrypto
 from server.model.errors import ExistsError, NotFoundError
@@ -223,6 +223,7 @@ class Lines:
             change.about(f"{contract}/{name}", contract=contract)
             row = _named(change.connection, contract, name)
             change.begin(before=_shown(contract, row))
+            records.erase(change.connection, UNLOCK_WINDOW, line_id=row["id"])
             records.bury(change.connection, LINE, change.now_us, id=row["id"])
         cut = self._bureau.wait_for_cut(
             change.revision, change.now_us, line_id=row["id"]
@@ -238,6 +239,8 @@ class Lines:
             after: RowMap = {**row, "state": str(state)}
             change.begin(before=_shown(contract, row), after=_shown(contract, after))
             records.change(change.connection, LINE, row["id"], state=str(state))
+            if state is LineState.SUSPENDED:
+                records.erase(change.connection, UNLOCK_WINDOW, line_id=row["id"])
         cut: Facts = {}
         if state is LineState.SUSPENDED:
             cut = self._bureau.wait_for_cut(

@@ -109,7 +109,7 @@ def test_a_window_ends_and_holds_for_its_line_only(
     assert store.administration.windows.list() == []
 
 
-@pytest.mark.parametrize("act", ["revoke", "lock", "disable", "reset"])
+@pytest.mark.parametrize("act", ["revoke", "lock", "disable", "reset", "suspend"])
 def test_a_window_is_gone_after(
     store: Accounts, laptop: Client, secret: str, act: str
 ) -> None:
@@ -124,6 +124,8 @@ def test_a_window_is_gone_after(
             admin.devices.lock("alice", "laptop")
         case "disable":
             admin.logins.disable("alice")
+        case "suspend":
+            admin.lines.suspend("main", "office")
         case _:
             admin.logins.reset("alice")
 
