@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pyotp
 import pytest
 
 from tests.support.openssh import OpenSsh
-from tests.support.sftp import Person, SftpHouse, new_key, open_house
+from tests.support.sftp import PASSWORD, Person, SftpHouse, new_key, open_house
 from tests.support.waiting import until
 
 NAMES = ["見積書 (2026年).pdf", "with two  spaces.txt", "😀🎉.txt", "é.txt", "-dash"]
@@ -357,3 +358,37 @@ def test_the_daemon_serves_many_connections_one_after_another(
     began = time.monotonic()
     until(lambda: client.house.listener.connections == 0, what="all have gone")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
+def test_rclone_goes_on_in_a_window_that_sftp_opened(house: SftpHouse) -> None:
+    """It opens many connections and can answer no code."""
+    bob = house.add_person("bob", code=True)
+    code = pyotp.TOTP(bob.totp_secret).now()
+    remote = (
+        f":sftp,host=127.0.0.1,port={house.port},user=bob,key_file={bob.key},"
+        f"pass={_obscured()},shell_type=none:"
+    )
+
+    def listed() -> int:
+        command = ["rclone", "lsf", "--retries", "1", "--low-level-retries", "1"]
+        done_ = subprocess.run(
+            [*command, "--config", os.devnull, remote],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return done_.returncode
+
+    before = listed()
+    done(OpenSsh(house, bob, [bob.key], code=code).sftp("ls"))
+
+    assert before != 0
+    assert listed() == 0
+
+
+def _obscured() -> str:
+    """The password as rclone wants it."""
+    return subprocess.run(
+        ["rclone", "obscure", PASSWORD], capture_output=True, text=True, check=True
+    ).stdout.strip()
