@@ -40,7 +40,12 @@ from server.model.event import actor_fields
 from server.model.identity import Actor
 from server.model.operation import Protocol
 from server.settings.places import Places
-from server.settings.schema import AuthSettings, DatabaseSettings, Settings
+from server.settings.schema import (
+    AuditSettings,
+    AuthSettings,
+    DatabaseSettings,
+    Settings,
+)
 
 PASSWORD = "correct horse battery"
 CHEAP: dict[str, Any] = {
@@ -113,6 +118,7 @@ def opened(folder: Path, *, url: str = "", **auth: int | str) -> Iterator[Accoun
     settings = Settings(
         state_dir=folder / "state",
         data_dir=folder / "data",
+        audit=AuditSettings(reserve_bytes=65536),
         auth=AuthSettings(**{**CHEAP, **auth}),
         database=DatabaseSettings(url=url),
     )

@@ -47,7 +47,7 @@ from server.db.engine import Engine, Role, open_engine, writing
 from server.db.migrate import Chain, upgrade
 from server.model.clock import SystemClock
 from server.settings.places import Places
-from server.settings.schema import AuthSettings, Settings, SftpSettings
+from server.settings.schema import AuditSettings, AuthSettings, Settings, SftpSettings
 from server.sftp.listener import Listener
 from server.storage.disk import Disk
 from server.storage.local import LocalStorage
@@ -218,6 +218,7 @@ def open_house(
         state_dir=folder / "state",
         data_dir=folder / "data",
         sftp=sftp or SftpSettings(),
+        audit=AuditSettings(reserve_bytes=65536),
         auth=AuthSettings(
             argon2_memory_kib=19456, argon2_iterations=1, unlock_sftp=unlock_sftp
         ),

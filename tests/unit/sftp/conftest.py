@@ -12,7 +12,7 @@ from server.model.clock import SystemClock
 from server.model.identity import Actor, LoginKind, Source
 from server.model.operation import Protocol
 from server.model.session import Session
-from server.settings.schema import Settings
+from server.settings.schema import AuditSettings, Settings
 from server.sftp.requests import Requests
 from server.storage.disk import Disk
 from server.storage.local import LocalStorage
@@ -34,7 +34,11 @@ ACCOUNTS = Snapshot(
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(state_dir=tmp_path / "state", data_dir=tmp_path / "data")
+    return Settings(
+        state_dir=tmp_path / "state",
+        data_dir=tmp_path / "data",
+        audit=AuditSettings(reserve_bytes=65536),
+    )
 
 
 @pytest.fixture
