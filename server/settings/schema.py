@@ -297,6 +297,13 @@ class StorageSettings(Section):
     trash_days: int = Field(
         30, ge=1, le=3650, description="How long replaced and deleted files are kept."
     )
+    keep_bytes_max: int = Field(
+        16777216,
+        ge=0,
+        le=1099511627776,
+        description="A file that is changed in place goes to the trash first: as a "
+        "clone where the file system makes them, else as a copy up to this size.",
+    )
 
 
 class Settings(Section):

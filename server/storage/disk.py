@@ -9,10 +9,10 @@ from typing import Final
 
 from server.model.errors import PathRefusedError, StorageFailedError
 from server.storage.confined import Confined
+from server.storage.port import TRASH as TRASH  # noqa: PLC0414 - beside its like
 from server.storage.port import Location
 
 STAGE: Final = ".stage"
-TRASH: Final = ".trash"
 QUARANTINE: Final = ".quarantine"
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600

@@ -27,6 +27,11 @@ class LocalFile:
             raise
         self._fd = fd
 
+    @property
+    def descriptor(self) -> int:
+        """The open file's number in this process."""
+        return self._fd
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; empty at the end."""
         with translated():

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import Final
 
 from server.model.errors import LinkRefusedError, NotFolderError, NotFoundError
 from server.storage.disk import NEVER_HANG, QUARANTINE, STAGE, TRASH, Disk, path_of
@@ -9,6 +10,9 @@ from server.storage.errors import translated
 from server.storage.file import act_of
 from server.storage.port import Location
 from server.storage.tree import destroy
+
+_DOOMED: Final = "~"
+"""Behind the name of a folder in the trash that is being destroyed."""
 
 
 class LocalLeftovers:
@@ -75,12 +79,24 @@ class LocalLeftovers:
         return self._names((contract_id, STAGE))
 
     def trashed_acts(self, contract_id: str) -> list[str]:
-        """The acts that have something in the trash."""
-        return self._names((contract_id, TRASH))
+        """The acts that have something in the trash, half destroyed trees too."""
+        names = self._names((contract_id, TRASH))
+        return sorted({name.removesuffix(_DOOMED) for name in names})
 
     def purge(self, contract_id: str, act: str) -> None:
-        """Destroy what an act put in the trash; there is no way back."""
-        self._destroy(contract_id, TRASH, act)
+        """Destroy what an act put in the trash; there is no way back.
+
+        A folder first gets a name under which nobody restores it half destroyed.
+        """
+        with translated(), self._disk.special(contract_id, TRASH) as trash:
+            destroy(trash, act + _DOOMED)
+            if _is_folder(trash, act):
+                self._disk.confined.rename_new(trash, act, trash, act + _DOOMED)
+                self._disk.flush(trash)
+                destroy(trash, act + _DOOMED)
+            else:
+                destroy(trash, act)
+            self._disk.flush(trash)
 
     def erase(self, contract_id: str) -> None:
         """Destroy all files of a contract, its trash and stage too."""
@@ -107,3 +123,11 @@ class LocalLeftovers:
                 return sorted(os.listdir(folder))  # noqa: PTH208 - by descriptor
         except NotFoundError:
             return []
+
+
+def _is_folder(folder: int, name: str) -> bool:
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode)

@@ -34,7 +34,16 @@ from server.storage.file import (
     require_kept_kind,
     set_act,
 )
-from server.storage.port import Attributes, Changes, Location, Root, Space
+from server.storage.keeping import keep_content
+from server.storage.port import (
+    Attributes,
+    Changes,
+    Kept,
+    Location,
+    Root,
+    Space,
+    StoredFile,
+)
 from server.storage.tree import copy_tree, destroy
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -141,6 +150,35 @@ class LocalStorage:
         with (
             translated(),
             self._disk.parent(at) as (folder, name),
+            self._disk.parent(to) as (to_folder, _),
+        ):
+            self._move(act, (folder, name), to, replace=replace)
+            self._disk.flush(to_folder)
+            self._disk.flush(folder)
+
+    def keep(
+        self, contract_id: str, act: str, file: StoredFile, *, copy_bytes_max: int
+    ) -> Kept:
+        """Put the content of an open file in the trash, as a clone or a copy."""
+        with (
+            translated(),
+            self._disk.special(contract_id, STAGE) as stage,
+            self._disk.special(contract_id, TRASH) as trash,
+        ):
+            return keep_content(
+                self._disk,
+                file.descriptor,
+                (stage, trash),
+                act,
+                copy_bytes_max=copy_bytes_max,
+            )
+
+    def restore(self, at: Location, act: str, to: Location, *, replace: bool) -> None:
+        """Move something out of the trash; what it replaces goes there for `act`."""
+        *around, name = path_of(at)
+        with (
+            translated(),
+            self._disk.opened(tuple(around), os.O_RDONLY | os.O_DIRECTORY) as folder,
             self._disk.parent(to) as (to_folder, _),
         ):
             self._move(act, (folder, name), to, replace=replace)

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum, unique
+from typing import Final, Protocol
+
+TRASH: Final = ".trash"
+"""The area of a root that an act made by destroying something; its id is the act's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,22 @@ class Space:
     name_bytes_max: int
 
 
+@unique
+class Kept(StrEnum):
+    """How the old content of a file that is changed where it stands was kept."""
+
+    CLONED = "clone"
+    """It shares its blocks with the file until they are changed."""
+    COPIED = "copy"
+    NOT = "no"
+    """It is too long to be copied, and this file system makes no clones."""
+
+
+def trashed_at(contract_id: str, act: str, inside: tuple[str, ...] = ()) -> Location:
+    """Where the trash keeps what an act destroyed, or a part of it."""
+    return Location(Root(contract_id, TRASH, act), inside)
+
+
 def kept_mode(mode: int, *, is_folder: bool) -> int:
     """The permission bits that a file or folder gets when `mode` is asked for.
 
@@ -92,6 +112,11 @@ def kept_mode(mode: int, *, is_folder: bool) -> int:
 
 class StoredFile(Protocol):
     """An open file. Offsets and lengths in bytes; every method raises `ServerError`."""
+
+    @property
+    def descriptor(self) -> int:
+        """The open file's number in this process."""
+        ...
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; empty at the end."""
@@ -166,6 +191,19 @@ class Storage(Protocol):
 
     def rename(self, act: str, at: Location, to: Location, *, replace: bool) -> None:
         """Move a file or tree; what it replaces goes to the trash."""
+        ...
+
+    def keep(
+        self, contract_id: str, act: str, file: StoredFile, *, copy_bytes_max: int
+    ) -> Kept:
+        """Put the content of an open file in the trash, as a clone or a copy."""
+        ...
+
+    def restore(self, at: Location, act: str, to: Location, *, replace: bool) -> None:
+        """Move something out of the trash; what it replaces goes there for `act`.
+
+        `at` is a place that `trashed_at` makes.
+        """
         ...
 
     def change(self, at: Location, changes: Changes) -> None:

@@ -48,7 +48,7 @@ def copy_tree(
         copy = os.open(name, flags, FILE_MODE, dir_fd=folder)
     try:
         if not stat.S_ISDIR(status.st_mode):
-            copied = _copy_content(source, copy)
+            copied = copy_content(source, copy)
         else:
             copied = _copy_below(source, copy, flush) if deep else 0
         os.utime(copy, ns=times)
@@ -85,7 +85,12 @@ def _copy_below(source: int, copy: int, flush: Callable[[int], None]) -> int:
     return copied
 
 
-def _copy_content(source: int, copy: int) -> int:
+def copy_content(source: int, copy: int) -> int:
+    """Copy a file's content to an empty one; returns the bytes copied.
+
+    Raises:
+        OSError: As the kernel says.
+    """
     copied = 0
     while True:
         try:

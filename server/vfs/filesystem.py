@@ -35,6 +35,7 @@ class FileSystem:
             sync=settings.storage.sync == "close",
             hash_uploads=settings.audit.content_hash != "off",
             hash_reads=settings.audit.content_hash == "all",
+            keep_bytes_max=settings.storage.keep_bytes_max,
         )
 
     def view(self, session: Session) -> View:

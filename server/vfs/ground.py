@@ -1,7 +1,7 @@
 """What every act of a view stands on: parsing, rights, and what is there now."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,8 +20,9 @@ from server.model.identity import LoginKind
 from server.model.operation import Operation, Right
 from server.model.path import NameRule, VirtualPath
 from server.model.session import Session
-from server.storage.port import Attributes, Storage
+from server.storage.port import Attributes, Location, Storage, StoredFile
 from server.vfs.entry import Disposition
+from server.vfs.keeping import keeper
 from server.vfs.tree import Place, Tree
 
 NOTHING_THERE = "There is no such file or folder."
@@ -35,6 +36,8 @@ class Rules:
     sync: bool
     hash_uploads: bool
     hash_reads: bool
+    keep_bytes_max: int
+    """Longer files that are changed in place are kept only as clones."""
     draining: bool = False
 
 
@@ -72,6 +75,15 @@ class Ground:
         with self.act(operation, raw, target_raw) as act:
             yield act
             act.keep()
+
+    def keeper(self, act: Act, at: Location) -> Callable[[StoredFile], None]:
+        """What keeps the content of a file that the act changes where it stands."""
+        return keeper(
+            self.storage,
+            act,
+            at.root.contract_id,
+            copy_bytes_max=self.rules.keep_bytes_max,
+        )
 
     def enter(self, act: Act, raw: str) -> Place:
         """Session alive, path parsed, place found: the first steps of each act.

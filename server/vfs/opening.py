@@ -12,6 +12,7 @@ from server.storage.port import Attributes, Changes, Location, StoredFile
 from server.vfs.entry import Disposition
 from server.vfs.ground import Ground
 from server.vfs.handle import OpenFile, Opening
+from server.vfs.keeping import KeptFile
 from server.vfs.tree import Place
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,17 @@ class Openings:
             raise
         act.note(bytes=copied)
 
+    def resize(self, act: Act, place: Place, changes: Changes) -> None:
+        """Set attributes with a size; what a shorter one cuts off is kept first."""
+        ground, at = self._ground, place.stored()
+        file = KeptFile(ground.storage.open(at, write=True), ground.keeper(act, at))
+        try:
+            file.change(changes)
+            if ground.rules.sync:
+                file.sync()
+        finally:
+            file.close()
+
     def close(self) -> None:
         """Abort what is open; nothing opens after this."""
         with self._ground.lock:
@@ -133,7 +145,8 @@ class Openings:
         elif fresh:
             file = self._emptied(act, at)
         else:
-            file = ground.storage.open(at, write=True)
+            there = ground.storage.open(at, write=True)
+            file = KeptFile(there, ground.keeper(act, at))
         return Opening(
             act=act,
             session=ground.session,

@@ -4,10 +4,12 @@
     write in place          aborted; the partial file stays, for `reput`
     staged write, deposit,  staged file still there: aborted (a deposit goes to
     copy                    quarantine); the act's mark at the path: done; else aborted
-    rename                  done when the target is the inode that was to be moved;
+    rename, restore         done when the target is the inode that was to be moved;
                             unknown when it is neither there nor where it was
     delete                  done when the act's entry is in the trash
     mkdir, rmdir, setattr   done when the disk is as asked
+
+What a change in place kept beforehand stays in the trash, unless nothing was changed.
 
 It runs before a port opens, on the restarted process's own stream only.
 """
@@ -33,6 +35,7 @@ from server.storage.port import (
     Root,
     Storage,
     kept_mode,
+    trashed_at,
 )
 
 Ending = tuple[Outcome, Fields]
@@ -53,6 +56,7 @@ class Recovery:
             Operation.DEPOSIT: self._deposited,
             Operation.COPY: self._copied,
             Operation.RENAME: self._renamed,
+            Operation.RESTORE: self._restored,
             Operation.DELETE: self._deleted,
             Operation.MKDIR: self._made,
             Operation.RMDIR: self._removed,
@@ -116,10 +120,12 @@ class Recovery:
         applied = [name for name in asked if _is_as_asked(found, name, asked[name])]
         if len(applied) == len(asked):
             return Outcome.DONE, {}
+        self._forget_copy(act, at, found)
         return Outcome.ABORTED, {"detail": {"applied": cast("Json", applied)}}
 
     def _in_place(self, act: OpenAct, at: Location) -> Ending:
-        # A truncating open stages an empty file for the moment of its publishing.
+        # A truncating open stages an empty file for the moment of its publishing, and
+        # what a change in place keeps is copied to the stage first.
         if self._leftovers.staged(at.root.contract_id, act.id):
             self._forget_second_name(act, at)
             self._leftovers.discard(at.root.contract_id, act.id)
@@ -145,7 +151,16 @@ class Recovery:
         return Outcome.DONE, {"size": found.size} if found is not None else {}
 
     def _renamed(self, act: OpenAct, at: Location) -> Ending:
-        target = _location(act, "target", "target_root")
+        return self._moved(act, at, _location(act, "target", "target_root"))
+
+    def _restored(self, act: OpenAct, target: Location) -> Ending:
+        detail = _detail(act)
+        inside = cast("list[str]", detail.get("inside") or [])
+        contract = target.root.contract_id
+        source = trashed_at(contract, str(detail["entry"]), tuple(inside))
+        return self._moved(act, source, target)
+
+    def _moved(self, act: OpenAct, at: Location, target: Location) -> Ending:
         moved = _detail(act).get("inode")
         if self._inode(target) == moved:
             return Outcome.DONE, {}
@@ -170,6 +185,14 @@ class Recovery:
         elif self._found(at) is None:
             with suppress(StateError):  # the folder around it has gone: it stays there
                 self._leftovers.put_back(contract, act.id, at)
+
+    def _forget_copy(self, act: OpenAct, at: Location, found: Attributes) -> None:
+        """Drop what was kept for a change that never came, half made or whole."""
+        contract = at.root.contract_id
+        self._leftovers.discard(contract, act.id)
+        kept = self._found(trashed_at(contract, act.id))
+        if kept and (kept.size, kept.mtime_ns) == (found.size, found.mtime_ns):
+            self._leftovers.purge(contract, act.id)
 
     def _inode(self, at: Location) -> str:
         found = self._found(at)

@@ -339,7 +339,10 @@ class View:
                 raise IsFolderError("A folder has no size to set.")
             act.note(size=found.size, detail={"changes": changes_detail(changes)})
             act.begin()
-            self._ground.storage.change(place.stored(), changes)
+            if changes.size is None:
+                self._ground.storage.change(place.stored(), changes)
+            else:
+                self._openings.resize(act, place, changes)
 
     @contextmanager
     def recording(

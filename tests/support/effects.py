@@ -44,7 +44,8 @@ _BY_DESCRIPTOR = {
 }
 CALLS = sorted(_BY_NAME | _BY_DESCRIPTOR)
 _PUBLISHING = {"fsetxattr", "linkat", "renameat", "renameat2", "unlinkat"}
-_WRITING = {"openat2", "pread64", "pwrite64", "ftruncate", "fchmod", "utimensat"}
+_KEEPING = {"copy_file_range", "fchmod", "openat2", "renameat2", "utimensat"}
+_WRITING = _KEEPING | {"pread64", "pwrite64", "ftruncate"}
 _MAY = {
     "read": {"pread64"},
     "write": _WRITING | _PUBLISHING,
@@ -54,7 +55,7 @@ _MAY = {
     "delete": {"renameat2"},
     "mkdir": {"mkdirat"},
     "rmdir": {"unlinkat"},
-    "setattr": {"fchmod", "ftruncate", "utimensat"},
+    "setattr": _KEEPING | {"ftruncate"},
 }
 _SPECIAL = {".stage", ".trash", ".quarantine"}
 
