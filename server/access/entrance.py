@@ -20,7 +20,7 @@ from typing import Final
 from server.access.login import Desk
 from server.access.office import Arrival
 from server.access.proxy_header import ProxyHeader, ProxyHeaderError, ProxyReader
-from server.access.startups import Startups
+from server.access.startups import Place, Startups
 from server.model.errors import LoginRefusedError, ServerError
 from server.model.identity import Source, SourceRefusedError
 from server.model.operation import Protocol, Stage
@@ -123,18 +123,27 @@ class Entrance:
 
     def _admit(self, sock: socket.socket, peer: Peer, via: str) -> None:
         arrival = self._desk.arrive(peer, self._protocol, via=via)
-        full = self._startups.enter(arrival.source)
+        full, former = self._startups.enter(arrival.place, arrival.source)
         if full:
             sock.close()
             log.info("connection turned away", extra={"rule": full})
             self._desk.turn_away(arrival, Stage.LIMIT, full)
             return
-        arrival.on_settled(lambda: self._startups.leave(arrival.source))
+        arrival.on_settled(lambda: self._startups.leave(arrival.place))
         try:
+            if former is not None:
+                self._make_room(former)
             self._serve(sock, arrival)
         except BaseException:
             arrival.settled()
             raise
+
+    def _make_room(self, former: Place) -> None:
+        """End a connection that waited long without proving anything."""
+        former.drop()
+        if former.source is not None:
+            arrival = Arrival(source=former.source, protocol=self._protocol)
+            self._desk.turn_away(arrival, Stage.LIMIT, "startups_made_room")
 
     def _fence(self, sock: socket.socket, step: Callable[[], None]) -> None:
         """Close the socket whatever goes wrong; only our own faults are told."""

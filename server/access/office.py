@@ -16,6 +16,7 @@ from server.access.accounts_watch import AccountsWatch
 from server.access.attempts import Attempts
 from server.access.credentials import Credentials
 from server.access.sessions import Sessions
+from server.access.startups import Place
 from server.audit.gate import Gate
 from server.auth.admission import Candidate, Refusal
 from server.auth.pending import PendingKey
@@ -48,6 +49,8 @@ class Arrival:
     """SSH banner or User-Agent; the front end fills it in when it knows it."""
     algorithms: str = ""
     """The SSH or TLS algorithms, likewise."""
+    place: Place = field(default_factory=Place, repr=False)
+    """Among those that have not logged in."""
     _settled: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def on_settled(self, told: Callable[[], None]) -> None:

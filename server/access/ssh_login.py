@@ -121,6 +121,7 @@ class SshLogin:
             return self._refuse(claim, claim.refusal or _NO_KEY)
         self._proved = Proved(device=claim.device)
         self._proved_arrival = self._with(algorithm)
+        self._arrival.place.proved = True
         return self._go_on()
 
     def key_unproved(self, login: str, algorithm: str, blob: bytes) -> None:

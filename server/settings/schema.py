@@ -61,7 +61,7 @@ class ListenerSettings(Section):
     startups: Startups = Field(
         "10:30:100",
         description="Connections that have not logged in: from 10 on 30 % of new ones "
-        "are dropped, rising to all at 100.",
+        "need the place of the oldest silent one, rising to all at 100.",
     )
     startups_source_max: int = Field(
         50,
@@ -103,7 +103,7 @@ class WebListenerSettings(ListenerSettings):
     startups: Startups = Field(
         "100:30:400",
         description="Connections that have not logged in: from 100 on 30 % of new ones "
-        "are dropped, rising to all at 400.",
+        "need the place of the oldest silent one, rising to all at 400.",
     )
     startups_source_max: int = Field(
         200,

@@ -85,6 +85,7 @@ class Connection(ServerInterface):
             authentication=self._authentication,
             ended=self._end,
         )
+        arrival.place.drop = lambda: self.cut("made room")
 
     def start(self) -> None:
         """Serve on the transport's own thread."""

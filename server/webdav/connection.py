@@ -94,6 +94,7 @@ class Connection(HTTPConnection):
         self._head_begun = False
         self.deadline_s = 0.0
         self._give(service.settings.header_timeout_s)
+        arrival.place.drop = self.cut
 
     # What the application asks.
 

@@ -118,6 +118,31 @@ def test_silent_connections_are_bounded_and_do_not_stop_others(tmp_path: Path) -
         assert (row["operation"], row["outcome"]) == ("login", "refused")
 
 
+def test_silent_clients_keep_people_out_for_seconds_only(tmp_path: Path) -> None:
+    """Not for the grace time: the oldest of them goes for who comes now."""
+    with (
+        open_house(tmp_path, sftp=SftpSettings(startups="7:100:8")) as house,
+        contextlib.ExitStack() as silent,
+    ):
+        alice = house.add_person("alice")
+        for _ in range(64):
+            silent.enter_context(house.connect())
+
+        until(lambda: _logs_in(house, alice), what="a place is free", deadline_s=20)
+
+        told = house.records(rule="startups_made_room")
+        assert told[0]["outcome"] == "refused"
+
+
+def _logs_in(house: SftpHouse, person: Person) -> bool:
+    try:
+        with probing(house) as probe:
+            probe.log_in(person.name, key_of(person.key), PASSWORD)
+            return probe.transport.is_authenticated()
+    except (SSHException, OSError, EOFError):
+        return False
+
+
 def test_connections_are_bounded(tmp_path: Path) -> None:
     """Logged in or not."""
     with open_house(tmp_path, sftp=SftpSettings(connections_max=1)) as house:
