@@ -126,6 +126,8 @@ class Stage(StrEnum):
     PASSWORD = "password"  # noqa: S105 - the stage's name, not a secret
     TOTP = "totp"
     SESSION = "session"
+    REQUEST = "request"
+    """What came is not what its protocol asks for."""
     PATH = "path"
     RIGHTS = "rights"
     LOCK = "lock"

@@ -14,14 +14,16 @@ from wsgidav.dav_error import DAVError
 
 from server.model.errors import (
     ConditionFailedError,
+    IncompleteUploadError,
     LockedError,
     NotFoundError,
     PathRefusedError,
+    RefusedError,
     ServerError,
 )
-from server.model.operation import Operation
+from server.model.operation import Operation, Stage
 from server.settings.schema import WebdavSettings
-from server.webdav.body import DRAIN_BYTES_MAX, KnownBody
+from server.webdav.body import DRAIN_BYTES_MAX, BodyTooLargeError, KnownBody
 from server.webdav.locking import Locks, path_of, principal_of
 from server.webdav.requests import ALLOWED, Environ, Requests, Start
 from server.webdav.resource import href_of
@@ -48,7 +50,10 @@ _TOLD: Final[dict[int, type[ServerError]]] = {
     HTTPStatus.LOCKED: LockedError,
     HTTPStatus.PRECONDITION_FAILED: ConditionFailedError,
 }
-"""What wsgidav and our methods find out themselves and the trail must tell."""
+"""What wsgidav and our methods find out themselves, by its own name in the trail; the
+rest is told by its number."""
+_METHOD_CHARACTERS_MAX: Final = 20
+_RANGE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 _CONFIG: Final[dict[str, Any]] = {"block_size": 1024 * 1024, "hotfixes": {}}
 
@@ -73,6 +78,10 @@ class Application:
             self._prepare(environ)
             answer = self._requests(environ, start)
             first = next(answer, b"")
+        except (IncompleteUploadError, BodyTooLargeError) as error:
+            # Of a body that no act was waiting for.
+            told = _told(environ, error, dav_error(error))
+            return _refused(environ, start_response, told)
         except ServerError as error:
             return _refused(environ, start_response, dav_error(error))
         except DAVError as error:
@@ -142,21 +151,36 @@ def _operation(environ: Environ) -> Operation:
 
 
 def _recorded(environ: Environ, error: DAVError) -> DAVError:
-    """The error, on record if it is a refusal or failure that the trail tells.
-
-    A wrong body (415) and the like are talk between client and server about a request;
-    nothing was asked of the store yet.
-    """
+    """The error, on record: somebody who is logged in wanted something in vain."""
     if error.src_exception is not None or "kagikura.operation" not in environ:
         return error
-    known = _TOLD.get(error.value)
-    if known is None:
-        return error
+    status = error.value
+    if status < HTTPStatus.BAD_REQUEST or status == _RANGE:
+        return error  # no error, or told by the read that was opened for it
+    known = _TOLD.get(status)
+    if known is not None:
+        refusal = known(error.context_info or "Somebody else holds a lock on it.")
+        return _told(environ, refusal, error)
+    refusal = RefusedError(
+        error.context_info or "The request is wrong.",
+        stage=Stage.REQUEST,
+        rule=f"http_{status}",
+    )
+    return _told(environ, refusal, error)
+
+
+def _told(environ: Environ, refusal: ServerError, error: DAVError) -> DAVError:
+    """`error`, once the refusal is on record; else what came before it."""
     raw, operation = environ["PATH_INFO"], environ["kagikura.operation"]
-    refusal = known(error.context_info or "Somebody else holds a lock on it.")
+    method: str = environ["REQUEST_METHOD"]
     try:
-        target_raw = environ.get("kagikura.target", "")
-        view_of(environ).refuse(operation, raw, refusal, target_raw=target_raw)
+        view_of(environ).refuse(
+            operation,
+            raw,
+            refusal,
+            target_raw=environ.get("kagikura.target", ""),
+            detail={"method": method[:_METHOD_CHARACTERS_MAX]},
+        )
     except ServerError as told:
         return error if told is refusal else dav_error(told)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cheroot.server import HTTPRequest
 from cheroot.wsgi import Gateway_10
 
+from server.model.operation import Stage
 from server.webdav.body import Body, ChunkedBody, KnownBody
 from server.webdav.headers import REQUEST_LINE, StrictHeaderReader
 from server.webdav.status import status_line
@@ -131,7 +132,16 @@ class Request(HTTPRequest):
             return body.drain()
 
     def simple_response(self, status: str, msg: str = "") -> None:
-        """Answer without the application; the connection ends with it."""
+        """Answer without the application; the connection ends with it.
+
+        Nobody has shown who sends this, so it is counted as knocks are.
+
+        Raises:
+            AuditUnavailableError: It cannot be counted, so it is not answered.
+        """
+        conn = self.conn
+        rule = f"http_{status[:3]}"
+        conn.service.desk.turn_away(conn.arrival, Stage.REQUEST, rule)
         self.close_connection = True
         self.sent_headers = True
         self.conn.lingering = True

@@ -239,6 +239,65 @@ def test_a_refused_destination_is_told_of_its_source(
     assert kept.curl("GET", "/private/a") == (200, "old")
 
 
+_DOCTYPE = '<!DOCTYPE a [<!ENTITY b "c">]><propfind xmlns="DAV:"><allprop/></propfind>'
+_FAR = "Destination: https://other.example/private/b"
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "status", "operation"),
+    [
+        ("PATCH", ["-d", "x"], 405, "stat"),
+        ("PUT", [], 411, "write"),
+        ("PUT", ["-d", "x", "-H", "Content-Range: bytes 0-0/9"], 400, "write"),
+        ("MKCOL", ["-d", "x"], 415, "mkdir"),
+        ("DELETE", ["-H", "Depth: 1"], 400, "delete"),
+        ("MOVE", ["-H", _FAR], 502, "rename"),
+        ("COPY", [], 400, "copy"),
+        ("PROPFIND", ["-H", "Depth: 5"], 400, "list"),
+        ("PROPFIND", ["-H", "Depth: 1", "-d", _DOCTYPE], 400, "list"),
+        ("PROPFIND", ["-H", "Depth: 1", "-d", "x" * 9000], 413, "list"),
+    ],
+)
+def test_a_wrong_request_of_a_person_is_a_row(
+    kept: WebdavStore, method: str, options: list[str], status: int, operation: str
+) -> None:
+    """Somebody who is logged in tried something; nothing of that stays untold."""
+    kept.curl("MKCOL", "/private/wrong")
+
+    assert kept.curl(method, "/private/wrong", *options)[0] == status
+
+    row = kept.outcomes(operation)[-1]
+    assert (row["path"], row["outcome"]) == ("/private/wrong", "refused")
+    assert (row["stage"], row["rule"]) == ("request", f"http_{status}")
+    assert row["detail"]["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417),
+        (b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1 << 50), 413),
+        (b"GET / HTTP/1.1\r\nA: " + b"a" * 70000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_a_wrong_head_of_nobody_known_is_counted(
+    kept: WebdavStore, head: bytes, status: int
+) -> None:
+    """A first row, then a number: noise neither hides nor fills the trail."""
+    rule = f"http_{status}"
+    for _ in range(3):
+        with kept.connect() as sock:
+            sock.sendall(head)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 %d" % status)
+
+    minutes = {row["time"][:16] for row in kept.records(rule=rule)}
+    told = kept.records(operation="login", stage="request", rule=rule)
+    assert 1 <= len(told) <= 2 * len(minutes)
+    assert {row["outcome"] for row in told} == {"refused"}
+
+
 _UPDATE = '<propertyupdate xmlns="DAV:"><set><prop>{}</prop></set></propertyupdate>'
 _DEAD = _UPDATE.format('<x xmlns="urn:mine">1</x>')
 _EXPLORER = "urn:schemas-microsoft-com:"
