@@ -1,6 +1,7 @@
 """The composition root: workers, keeper and commands are put together here alone."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from server.daemon.parts import (
     opened_accounts,
     opened_disk,
     recover,
+    require_accounts,
     require_initialised,
     tell_exit,
 )
@@ -47,6 +49,7 @@ from server.daemon.trail import (
     pruner,
     signing_keys,
 )
+from server.daemon.waiting import when_reachable
 from server.db.engine import DatabaseError, Engine, reading
 from server.db.migrate import Chain, upgrade
 from server.settings.loader import load
@@ -145,7 +148,11 @@ def serve(settings: Settings, source: Path | None) -> int:
     with only_one(settings):
         with opened_disk(settings) as disk:
             disk.require_marks()
-        upgrade(Places(settings).accounts_url, Chain.ACCOUNTS)
+        require_accounts(settings)
+        when_reachable(
+            lambda: upgrade(Places(settings).accounts_url, Chain.ACCOUNTS),
+            pause=_pause,
+        )
         Certificates(keys, settings.webdav).renew()
         bound = _bound(settings, handed)
         wanted = {f"worker-{n}" for n in range(1, settings.workers + 1)}
@@ -157,6 +164,11 @@ def serve(settings: Settings, source: Path | None) -> int:
             orphans=sorted(found - wanted),
             reload=lambda: load(source, os.environ).settings,
         ).run()
+
+
+def _pause(seconds: float) -> bool:
+    time.sleep(seconds)  # a signal ends the process: nothing has begun
+    return False
 
 
 class _Roles:

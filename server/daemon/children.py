@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +27,8 @@ SIGNALS: Final = frozenset({
 RETIRE: Final = signal.SIGUSR1
 """To a worker: take no new connections, and leave when the last has ended."""
 FAILED: Final = 70  # EX_SOFTWARE
+_STOPS: Final = {signal.SIGTERM, signal.SIGINT}
+_TICK_S: Final = 0.2
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -59,9 +62,13 @@ class Child:
     retiring: bool = False
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Whether it said so in time; False also when it ended instead."""
-        readable, _, _ = select.select([self.ready], [], [], timeout_s)
-        self.is_ready = bool(readable) and os.read(self.ready, 1) == b"r"
+        """Whether it said so in time; False also when it ended or we shall stop."""
+        until_s = time.monotonic() + timeout_s
+        while not signal.sigpending() & _STOPS and time.monotonic() < until_s:
+            readable, _, _ = select.select([self.ready], [], [], _TICK_S)
+            if readable:
+                self.is_ready = os.read(self.ready, 1) == b"r"
+                break
         return self.is_ready
 
     def say_go(self) -> None:

@@ -10,7 +10,7 @@ from server.access.keystore import KeyStore
 from server.daemon.children import FAILED
 from server.daemon.supervisor import Exit
 from server.daemon.trail import SYSTEM, Trail, not_initialised
-from server.db.engine import Engine, Role, open_engine
+from server.db.engine import Engine, Role, is_missing, open_engine
 from server.model.errors import UnavailableError
 from server.model.operation import Operation, Outcome
 from server.settings.places import Places
@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 class AlreadyRunningError(UnavailableError):
     """Another daemon serves this store."""
+
+
+class AccountsMissingError(UnavailableError):
+    """The store has keys but no accounts."""
 
 
 @contextmanager
@@ -57,6 +61,19 @@ def require_initialised(settings: Settings) -> KeyStore:
     if not keys.ready:
         raise not_initialised(settings)
     return keys
+
+
+def require_accounts(settings: Settings) -> None:
+    """Refuse a store whose SQLite file of accounts is gone: a new one is empty.
+
+    Raises:
+        AccountsMissingError: It is not where the settings say.
+    """
+    if is_missing(Places(settings).accounts_url):
+        raise AccountsMissingError(
+            f"The accounts database of {settings.state_dir} is missing: put the file "
+            "back, or set [database] url."
+        )
 
 
 def is_running(settings: Settings) -> bool:

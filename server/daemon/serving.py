@@ -1,6 +1,7 @@
 """What a worker is made of: the part of the composition root that serves clients."""
 
 import os
+import signal
 from contextlib import ExitStack
 from typing import Final
 
@@ -16,9 +17,10 @@ from server.access.office import Office
 from server.access.recovery import recover_admin_acts
 from server.access.sessions import Process, Sessions
 from server.access.tls import Certificates, ClientTrust
+from server.auth.accounts import read_revision
 from server.auth.password import Hasher
 from server.daemon import logs
-from server.daemon.children import Link
+from server.daemon.children import RETIRE, Link
 from server.daemon.parts import (
     leave_at_once,
     opened_accounts,
@@ -33,8 +35,9 @@ from server.daemon.trail import (
     Trail,
     opened_trail,
 )
+from server.daemon.waiting import when_reachable
 from server.daemon.worker import FrontEnd, serve_until_told
-from server.db.engine import Engine
+from server.db.engine import Engine, reading
 from server.settings.schema import Settings
 from server.sftp.listener import Listener as SftpListener
 from server.storage.disk import Disk
@@ -61,6 +64,8 @@ def worker(start: Start, link: Link) -> int:
         )
         disk = stack.enter_context(opened_disk(settings))
         engine = stack.enter_context(opened_accounts(settings))
+        if not when_reachable(lambda: _answers(engine), pause=_is_told_to_stop):
+            return 0
         _recover(trail, disk, engine)
         tell_exit(trail, start.previous)
         for orphan in start.orphans:
@@ -92,6 +97,16 @@ def worker(start: Start, link: Link) -> int:
         fronts = _front_ends(start, desk, files, keys, material)
         serve_until_told(fronts, files, link, drain_s=settings.drain_s)
     return 0
+
+
+def _answers(engine: Engine) -> bool:
+    with reading(engine) as connection:
+        read_revision(connection)
+    return True
+
+
+def _is_told_to_stop(seconds: float) -> bool:
+    return signal.sigtimedwait({signal.SIGTERM, RETIRE}, seconds) is not None
 
 
 def _recover(trail: Trail, disk: Disk, engine: Engine) -> None:

@@ -7,11 +7,12 @@ has one writing process (WAL), the accounts DB has several (rollback journal).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "DatabaseError",
     "Engine",
     "Role",
+    "UnreachableError",
+    "is_missing",
     "open_engine",
     "reading",
     "writing",
@@ -26,6 +29,8 @@ __all__ = [
 
 DatabaseError = SQLAlchemyError
 """Whatever goes wrong between us and the database."""
+UnreachableError = OperationalError
+"""One of these: it does not answer, is locked, or its disk fails. It may come back."""
 
 BUSY_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -77,6 +82,13 @@ def open_engine(url: str, role: Role) -> Engine:
             return _open_postgresql(parsed, role)
         case other:
             raise ValueError(f"unsupported database {other!r}: sqlite or postgresql")
+
+
+def is_missing(url: str) -> bool:
+    """Whether there is no SQLite file at `url`, so that opening it would make one."""
+    parsed = make_url(url)
+    path = parsed.database
+    return parsed.get_backend_name() == "sqlite" and not Path(path or "").exists()
 
 
 @contextmanager
