@@ -6,13 +6,13 @@ power cut could still take out of the journal.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from server.audit import hashchain, segment
 from server.audit.hashchain import ChainError, Link
 from server.audit.segment import Position
 
-_BLOCK_BYTES: Final = 1 << 16
+_BLOCK_BYTES: Final = 1 << 18
 
 
 class Follower:
@@ -119,5 +119,8 @@ class Follower:
             if found.first == first:
                 if self.position.segment == 0:
                     self.position = Position(0, first, 0)
-                return found.open()
+                if found.packed:
+                    return found.open()
+                # Unbuffered: what lies behind the durable part may still change.
+                return cast("BinaryIO", found.path.open("rb", buffering=0))
         raise ChainError(f"{self.stream}: segment {first} is missing")

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from server.audit import recorder as recorder_module
@@ -134,7 +135,19 @@ _STEPS = st.lists(
 )
 
 
+_TORN_BEHIND_THE_DURABLE: Final = [
+    (World.write, "worker-2", 2021),
+    (World.record, "worker-2", 0),
+    (World.crash, "worker-2", 3976),
+    (World.crash, "worker-2", 292),
+    (World.write, "worker-2", 297),
+    (World.record, "worker-2", 0),
+]
+"""A recorder that had read further than it may would remember what was torn."""
+
+
 @given(steps=_STEPS)
+@example(steps=_TORN_BEHIND_THE_DURABLE)
 @settings(
     max_examples=40,
     deadline=None,
