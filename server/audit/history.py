@@ -15,6 +15,7 @@ from typing import Final, cast
 import sqlalchemy as sa
 
 from server.audit.index import Index, Row
+from server.audit.lookup import by_administrator, concerns
 from server.audit.query import Condition
 from server.audit.tables import PATHS, RECORDS, key_of
 from server.db.engine import Connection
@@ -31,9 +32,16 @@ END: Final[Moment] = (2**62, 2**62)
 _PRIVATE: Final = "/private"
 _PAGE: Final = 500
 _SPANS_MAX: Final = 1000
-_TREE: Final = (Operation.RENAME, Operation.DELETE, Operation.COPY)
+_TREE: Final = (
+    Operation.RENAME,
+    Operation.DELETE,
+    Operation.COPY,
+    Operation.RESTORE,
+)
 """Acts that have a record for each file of a folder."""
-_MAKES: Final = (Operation.WRITE, Operation.DEPOSIT, Operation.RENAME, Operation.COPY)
+_IN_PLACE: Final = (Operation.WRITE, Operation.DEPOSIT, Operation.RESTORE)
+"""Acts that make a file at their path; others make one at their target."""
+_MAKES: Final = (*_IN_PLACE, Operation.RENAME, Operation.COPY)
 
 
 class SeveralFilesError(ValueError):
@@ -94,6 +102,8 @@ def find_file(index: Index, path: str, contract: str, login: str) -> File:
     private = _is_private(path)
     whose = [column.contract, column.login] if private else [column.contract]
     named += [owner.is_not(None) for owner in whose]
+    if private:
+        named.append(~by_administrator())
     with index.reading() as connection:
         found = connection.execute(sa.select(*whose).where(*named).distinct()).all()
     files = [File(path, *owner) for owner in found]
@@ -174,8 +184,8 @@ class _Lineage:
         return [
             _Move(
                 moment,
-                span.file.renamed(str(row["path"]), str(row.get("login", ""))),
-                span.file.renamed(str(row["target"]), str(row.get("login", ""))),
+                span.file.renamed(str(row["path"]), _owner(row)),
+                span.file.renamed(str(row["target"]), _owner(row)),
             )
             for moment, row in rows
             if not _was_replaced(row)
@@ -187,7 +197,7 @@ class _Lineage:
         wanted: list[Condition] = [column.operation.in_(_MAKES)]
         here = self._rows(span, column.path_id, wanted)
         return bool(self._rows(span, column.target_id, wanted)) or any(
-            row["operation"] in {Operation.WRITE, Operation.DEPOSIT} for _, row in here
+            row["operation"] in _IN_PLACE for _, row in here
         )
 
     def _removals(self, span: Span) -> list[Moment]:
@@ -216,6 +226,7 @@ class _Lineage:
             (moment, row)
             for moment, row in rows
             if row.get("outcome", row.get("act_outcome")) == Outcome.DONE
+            and concerns(row, span.file.login)
         ]
 
 
@@ -243,7 +254,7 @@ def _of_span(index: Index, span: Span) -> Iterator[tuple[Moment, Row]]:
         )
         with index.reading() as connection:
             page = _parsed(connection, statement)
-        yield from page
+        yield from (found for found in page if concerns(found[1], span.file.login))
         if len(page) < _PAGE:
             return
         span = replace(span, after=page[-1][0])
@@ -273,7 +284,7 @@ def _within(span: Span) -> list[Condition]:
     at = sa.tuple_(column.time_us, column.row)
     limits: list[Condition] = [column.contract == key_of(file.contract)]
     if file.login:
-        limits.append(column.login == key_of(file.login))
+        limits.append((column.login == key_of(file.login)) | by_administrator())
     if span.after != START:
         limits.append(at > sa.tuple_(*span.after))
     if span.until != END:
@@ -288,6 +299,13 @@ def _is(side: "sa.Column[int]", path: str) -> Condition:
 
 def _is_private(path: str) -> bool:
     return path == _PRIVATE or path.startswith(_PRIVATE + "/")
+
+
+def _owner(row: Row) -> str:
+    """Whose private folder a record is about: an administrator's act says so."""
+    detail = row.get("detail")
+    owner = detail.get("owner") if isinstance(detail, dict) else None
+    return str(owner or row.get("login", ""))
 
 
 def _was_replaced(row: dict[str, Json]) -> bool:

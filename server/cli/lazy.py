@@ -52,6 +52,9 @@ class RootGroup(LazyGroup):
         "folder": "folder:app",
         "group": "group:app",
         "session": "session:app",
+        "restore": "restore:restore",
+        "undo": "restore:undo",
+        "trash": "restore:trash",
         "audit": "audit:app",
         "config": "config:app",
     }

@@ -13,10 +13,10 @@ from server.access.initialise import initialise as initialise_store
 from server.access.initialise import initialise_demo, prepare_state
 from server.access.keystore import KeyStore
 from server.access.ledger import Ledger
-from server.access.recovery import recover_admin_acts
 from server.access.tls import Certificates
 from server.audit.checkpointer import Checkpointer
 from server.audit.clockwatch import ClockWatch
+from server.audit.lookup import Lookup
 from server.audit.recorder import Recorder
 from server.audit.released import RowDropper
 from server.audit.retention import DailyPruning
@@ -32,6 +32,7 @@ from server.daemon.parts import (
     opened_accounts,
     opened_disk,
     recover,
+    recover_all,
     require_accounts,
     require_initialised,
     tell_exit,
@@ -90,6 +91,7 @@ def keeper(start: Start, link: Link) -> int:
             gate=trail.gate,
             who=SYSTEM,
             leftovers=LocalLeftovers(disk),
+            lookup=Lookup(places.audit_url),
             clock=CLOCK,
             trash_days=settings.storage.trash_days,
         )
@@ -211,7 +213,7 @@ def administration(settings: Settings, operator: str) -> Iterator[Administration
         opened_accounts(settings) as engine,
         opened_disk(settings) as disk,
     ):
-        recover_admin_acts(trail.journal.open_acts, engine, trail.gate)
+        recover_all(trail, disk, engine)
         yield _administration(settings, operator, keys, trail, engine, disk)
 
 

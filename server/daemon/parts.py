@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from server.access.keystore import KeyStore
+from server.access.recovery import recover_admin_acts
 from server.daemon.children import FAILED
 from server.daemon.supervisor import Exit
 from server.daemon.trail import SYSTEM, Trail, not_initialised
@@ -124,6 +125,12 @@ def recover(trail: Trail, disk: Disk) -> None:
             SYSTEM, Operation.SYSTEM_RECOVERY, Outcome.DONE, detail={"acts": closed}
         )
         log.warning("acts recovered", extra={"acts": closed})
+
+
+def recover_all(trail: Trail, disk: Disk, engine: Engine) -> None:
+    """As `recover`, and the acts on the accounts too: those know how they ended."""
+    recover(trail, disk)
+    recover_admin_acts(trail.journal.open_acts, engine, trail.gate)
 
 
 def tell_exit(trail: Trail, previous: Exit | None) -> None:

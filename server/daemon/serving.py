@@ -14,7 +14,6 @@ from server.access.knocks import Knocks
 from server.access.ledger import Ledger
 from server.access.login import Desk
 from server.access.office import Office
-from server.access.recovery import recover_admin_acts
 from server.access.sessions import Process, Sessions
 from server.access.tls import Certificates, ClientTrust
 from server.auth.accounts import read_revision
@@ -25,7 +24,7 @@ from server.daemon.parts import (
     leave_at_once,
     opened_accounts,
     opened_disk,
-    recover,
+    recover_all,
     require_initialised,
     tell_exit,
 )
@@ -40,7 +39,6 @@ from server.daemon.worker import FrontEnd, serve_until_told
 from server.db.engine import Engine, reading
 from server.settings.schema import Settings
 from server.sftp.listener import Listener as SftpListener
-from server.storage.disk import Disk
 from server.storage.local import LocalStorage
 from server.vfs.filesystem import FileSystem
 from server.webdav.application import Application
@@ -66,11 +64,11 @@ def worker(start: Start, link: Link) -> int:
         engine = stack.enter_context(opened_accounts(settings))
         if not when_reachable(lambda: _answers(engine), pause=_is_told_to_stop):
             return 0
-        _recover(trail, disk, engine)
+        recover_all(trail, disk, engine)
         tell_exit(trail, start.previous)
         for orphan in start.orphans:
             with opened_trail(settings, orphan) as abandoned:
-                _recover(abandoned, disk, engine)
+                recover_all(abandoned, disk, engine)
         watch = AccountsWatch(
             engine, clock=CLOCK, poll_ms=settings.auth.revision_poll_ms
         )
@@ -107,13 +105,6 @@ def _answers(engine: Engine) -> bool:
 
 def _is_told_to_stop(seconds: float) -> bool:
     return signal.sigtimedwait({signal.SIGTERM, RETIRE}, seconds) is not None
-
-
-def _recover(trail: Trail, disk: Disk, engine: Engine) -> None:
-    """Close what the process before left open, by the disk and by the accounts."""
-    recover(trail, disk)
-    # Opening an unlock window is an act on the accounts, so they know its end.
-    recover_admin_acts(trail.journal.open_acts, engine, trail.gate)
 
 
 def _desk(

@@ -9,10 +9,12 @@ from typing import Final
 from ulid import ULID
 
 from server.audit.gate import Gate
+from server.audit.lookup import Lookup
 from server.model.clock import Clock
 from server.model.event import Fields
 from server.model.operation import Operation
 from server.storage.leftovers import LocalLeftovers
+from server.vfs.told import replaces_at
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +32,15 @@ class Housekeeping:
         gate: Gate,
         who: Fields,
         leftovers: LocalLeftovers,
+        lookup: Lookup,
         clock: Clock,
         trash_days: int,
     ) -> None:
-        """Act as `who` (the system)."""
+        """Act as `who` (the system); `lookup` tells which acts go on still."""
         self._gate = gate
         self._who = who
         self._leftovers = leftovers
+        self._lookup = lookup
         self._clock = clock
         self._trash_days = trash_days
 
@@ -46,6 +50,7 @@ class Housekeeping:
         Raises:
             AuditUnavailableError: The trail cannot be written; nothing more is done.
             StorageFailedError: The disk failed.
+            UnavailableError: The audit DB cannot be read.
         """
         for contract_id in self._leftovers.contracts():
             self._purge_trash(contract_id)
@@ -54,6 +59,9 @@ class Housekeeping:
     def _purge_trash(self, contract_id: str) -> None:
         acts = self._leftovers.trashed_acts(contract_id)
         due = self._older(acts, self._trash_days)
+        told = self._lookup.acts(due)
+        # While a handle is open, what it keeps belongs to an act without an outcome.
+        due = [act for act in due if act not in told or told[act].outcome is not None]
         if not due:
             return
         with self._gate.act(self._who, Operation.RETENTION) as act:
@@ -69,7 +77,10 @@ class Housekeeping:
             )
             act.begin()
             for trashed in due:
-                act.progress(detail={"purged": trashed})
+                path = replaces_at(told[trashed])[0] if trashed in told else ""
+                last = trashed == due[-1]
+                act.progress(path=path, detail={"purged": trashed}, wait=last)
+            for trashed in due:
                 self._leftovers.purge(contract_id, trashed)
 
     def _set_strays_aside(self, contract_id: str) -> None:

@@ -32,11 +32,11 @@ from server.storage.port import (
     Attributes,
     Leftovers,
     Location,
-    Root,
     Storage,
     kept_mode,
     trashed_at,
 )
+from server.vfs.told import detail_of, location_in
 
 Ending = tuple[Outcome, Fields]
 """How an act ended, and what more its outcome tells."""
@@ -84,23 +84,23 @@ class Recovery:
         decide = self._deciders.get(Operation(act.intent["operation"]))
         if decide is None or not act.intent.get("folder"):
             return Outcome.ABORTED, {}
-        return decide(act, _location(act, "path", "root"))
+        return decide(act, location_in(act.intent))
 
     def _read(self, act: OpenAct, _: Location) -> Ending:
         return Outcome.UNKNOWN, _moved(act)
 
     def _written(self, act: OpenAct, at: Location) -> Ending:
-        if _detail(act).get("in_place"):
+        if detail_of(act.intent).get("in_place"):
             return self._in_place(act, at)
         return self._staged(act, at, quarantine=False)
 
     def _deposited(self, act: OpenAct, at: Location) -> Ending:
-        if _detail(act).get("in_place"):
+        if detail_of(act.intent).get("in_place"):
             return self._in_place(act, at)
         return self._staged(act, at, quarantine=True)
 
     def _copied(self, act: OpenAct, _: Location) -> Ending:
-        target = _location(act, "target", "target_root")
+        target = location_in(act.intent, "target", "target_root")
         return self._staged(act, target, quarantine=False)
 
     def _deleted(self, act: OpenAct, at: Location) -> Ending:
@@ -114,7 +114,7 @@ class Recovery:
 
     def _changed(self, act: OpenAct, at: Location) -> Ending:
         found = self._found(at)
-        asked = _detail(act).get("changes")
+        asked = detail_of(act.intent).get("changes")
         if found is None or not isinstance(asked, dict):
             return Outcome.ABORTED, {}
         applied = [name for name in asked if _is_as_asked(found, name, asked[name])]
@@ -151,17 +151,17 @@ class Recovery:
         return Outcome.DONE, {"size": found.size} if found is not None else {}
 
     def _renamed(self, act: OpenAct, at: Location) -> Ending:
-        return self._moved(act, at, _location(act, "target", "target_root"))
+        return self._moved(act, at, location_in(act.intent, "target", "target_root"))
 
     def _restored(self, act: OpenAct, target: Location) -> Ending:
-        detail = _detail(act)
+        detail = detail_of(act.intent)
         inside = cast("list[str]", detail.get("inside") or [])
         contract = target.root.contract_id
         source = trashed_at(contract, str(detail["entry"]), tuple(inside))
         return self._moved(act, source, target)
 
     def _moved(self, act: OpenAct, at: Location, target: Location) -> Ending:
-        moved = _detail(act).get("inode")
+        moved = detail_of(act.intent).get("inode")
         if self._inode(target) == moved:
             return Outcome.DONE, {}
         if self._inode(at) != moved:
@@ -203,18 +203,6 @@ class Recovery:
             return self._storage.attributes(at)
         except (NotFoundError, NotFolderError, LinkRefusedError):
             return None
-
-
-def _location(act: OpenAct, path: str, root: str) -> Location:
-    text = cast("str", act.intent.get(path, ""))
-    place = Root.parse(str(_detail(act)[root]))
-    # `/private/...` has one part before the folder's inside, `/shared/<name>/...` two.
-    skipped = 1 if place.area == "private" else 2
-    return Location(place, tuple(text.split("/")[1 + skipped :]))
-
-
-def _detail(act: OpenAct) -> dict[str, Json]:
-    return cast("dict[str, Json]", act.intent.get("detail") or {})
 
 
 def _moved(act: OpenAct) -> Fields:

@@ -12,9 +12,11 @@ import pytest
 from server.model.operation import Operation
 from server.storage.port import Changes
 from server.vfs.entry import Disposition
+from server.vfs.trash import Whose, Wish
 from server.vfs.view import View
 from tests.support.crash import killed_after
 from tests.support.house import House, Record, open_house, read_records, recover
+from tests.support.restoring import index, restoring
 
 NEW = Disposition(create=True, truncate=True)
 APPEND = Disposition(create=True, append=True)
@@ -49,11 +51,29 @@ def copy(view: View, path: str, target: str) -> None:
     view.copy(path, target, overwrite=True)
 
 
+def restore(house: House, path: str, to: str = "") -> None:
+    with restoring(house) as (trash, _):
+        whose = Whose(login="alice")
+        trash.restore_path(path, None, whose, Wish(to, overwrite=True))
+
+
+def undo(house: House, operation: str, path: str) -> None:
+    """Undo the last act of a kind on a path."""
+    found = [
+        r
+        for r in house.records()
+        if (r["operation"], r.get("path")) == (operation, path)
+    ]
+    with restoring(house) as (_, undoing):
+        undoing.undo(found[-1]["id"], overwrite=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """An act on a view."""
+    """An act on a view, or one of an administrator on the house."""
 
-    act: Callable[[View], None]
+    act: Callable[[View], None] | None = None
+    admin: Callable[[House], None] | None = None
     login: str = "alice"
     in_place: str = ""
     """Where it writes in place, so that a part of it may stay."""
@@ -61,7 +81,10 @@ class Case:
     """Whether it changes several attributes, which no file system does at once."""
 
     def do(self, house: House) -> None:
-        self.act(house.view(self.login))
+        if self.admin is not None:
+            self.admin(house)
+        if self.act is not None:
+            self.act(house.view(self.login))
 
 
 CASES = {
@@ -119,6 +142,18 @@ CASES = {
         mixes=True,
     ),
     "truncate": Case(act=lambda v: v.set_attributes("/private/doc", Changes(size=3))),
+    "restore": Case(admin=lambda h: restore(h, "/private/gone")),
+    "restore a tree": Case(admin=lambda h: restore(h, "/private/felled")),
+    "restore over a file": Case(
+        admin=lambda h: restore(h, "/private/gone", "/private/other")
+    ),
+    "restore over a folder": Case(
+        admin=lambda h: restore(h, "/private/gone", "/private/full")
+    ),
+    "restore a tree over a tree": Case(
+        admin=lambda h: restore(h, "/private/felled", "/private/full")
+    ),
+    "undo an upload": Case(admin=lambda h: undo(h, "write", "/private/twice")),
 }
 
 
@@ -128,14 +163,21 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("furnished")
     with open_house(folder) as house:
         view = house.view()
-        for path in ("/tree", "/tree/sub", "/full", "/empty"):
+        for path in ("/tree", "/tree/sub", "/full", "/empty", "/felled"):
             view.make_folder(f"/private{path}")
-        for path in ("/doc", "/other", "/tree/a", "/tree/sub/b", "/full/c"):
+        for path in (
+            *("/doc", "/other", "/tree/a", "/tree/sub/b", "/full/c"),
+            *("/gone", "/felled/d", "/twice"),
+        ):
             file = view.open_write(f"/private{path}", NEW)
             file.write_at(0, OLD + path.encode())
             file.close()
+        view.delete("/private/gone")
+        view.delete_tree("/private/felled")
+        upload(view, "/private/twice")
         view.close()
         house.view("mfp").lookup("/private", Operation.STAT)
+        index(house)
     return folder
 
 
@@ -242,6 +284,8 @@ class Expected:
     old: Counter[bytes]
     known: int
     """Records that the store had before the act."""
+    trashed: set[str]
+    """What the trash held."""
 
     def require(self, folder: Path, step: str) -> None:
         """Compare trail and disk, now that both are recovered."""
@@ -255,7 +299,7 @@ class Expected:
         else:
             assert told in {"", "aborted"}, step
             assert found == self.before, f"{step}: {told!r}, but the disk has changed"
-            assert names(folder, ".trash") == set(), step
+            assert names(folder, ".trash") == self.trashed, step
         assert names(folder, ".stage") == set(), f"{step}: staged leftovers"
         self._require_old(folder, step)
 
@@ -272,8 +316,9 @@ def expected(case: Case, furnished: Path, done: Path) -> Expected:
     assert not killed_after(STEPS_MAX, done, case.do)
     before, after = looks(furnished), looks(done)
     assert after != before
-    old = contents(furnished, "private", "shared")
-    return Expected(case, before, after, old, len(records(furnished)))
+    old = contents(furnished, "private", "shared", ".trash")
+    known, trashed = len(records(furnished)), names(furnished, ".trash")
+    return Expected(case, before, after, old, known, trashed)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -300,6 +345,8 @@ def test_trail_and_disk_agree_after_a_crash_at_any_step(
         "upload over",
         "rename over a file",
         "rename a folder over a folder",
+        "restore over a file",
+        "restore a tree over a tree",
     ],
 )
 def test_recovery_may_be_killed_at_any_step_too(

@@ -52,6 +52,7 @@ _MAY = {
     "deposit": _WRITING | _PUBLISHING,
     "copy": {"copy_file_range", "mkdirat", "openat"} | _WRITING | _PUBLISHING,
     "rename": {"linkat", "renameat", "renameat2", "unlinkat"},
+    "restore": {"linkat", "renameat", "renameat2", "unlinkat"},
     "delete": {"renameat2"},
     "mkdir": {"mkdirat"},
     "rmdir": {"unlinkat"},
