@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-inp
 TESTS ?= tests
 BENCH ?=
 
-.PHONY: help serve test check format reference bench soak clients clean
+.PHONY: help serve test check format reference bench profile soak clients clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -51,8 +51,12 @@ format: $(VENV)/installed-tests ## lay the code out, mend what can be mended
 reference: $(VENV)/installed ## write config/kagikura.toml from the schema
 	$(BIN)/kagikura config reference --toml > config/kagikura.toml
 
-bench: $(VENV)/installed-tests clients ## speed beside OpenSSH and others, small sizes
-	$(BIN)/python bench/run.py $(BENCH)
+bench: $(VENV)/installed-tests clients ## speed beside OpenSSH and others, into bench/RESULTS.md
+	$(BIN)/python bench/run.py --report bench/RESULTS.md $(BENCH)
+
+profile: $(VENV)/installed-tests clients ## flame graphs under load, into var/profile
+	@$(PIP) install --editable '.[bench]' >&2
+	$(BIN)/python bench/flames.py $(BENCH)
 
 soak: $(VENV)/installed-tests clients ## the long runs
 	$(BIN)/pytest -m soak --timeout 0 $(TESTS) || test $$? = 5 # 5: there are none

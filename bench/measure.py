@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -53,7 +53,7 @@ def _cpu_s(pid: int) -> float:
     return total / _TICKS_PER_S
 
 
-def _pss_mib(pid: int) -> float:
+def pss_mib(pid: int) -> float:
     """Proportional set size of the tree: shared pages are counted once."""
     total_kib = 0
     for process in _tree(pid):
@@ -75,7 +75,7 @@ class Meter:
         self.wall_s = self.cpu_s = self.memory_mib = 0.0
 
     def __enter__(self) -> Self:
-        self.memory_mib = _pss_mib(self._pid)
+        self.memory_mib = pss_mib(self._pid)
         self._sampler.start()
         self._cpu_before_s = _cpu_s(self._pid)
         self._began_s = time.perf_counter()
@@ -90,7 +90,7 @@ class Meter:
 
     def _sample(self) -> None:
         while not self._stop.wait(0.25):
-            self.memory_mib = max(self.memory_mib, _pss_mib(self._pid))
+            self.memory_mib = max(self.memory_mib, pss_mib(self._pid))
 
 
 @dataclass(slots=True)
@@ -111,32 +111,59 @@ class Samples:
     def median_s(self) -> float | None:
         return statistics.median(self.wall_s) if self.wall_s else None
 
+    @property
+    def median_cpu_s(self) -> float | None:
+        return statistics.median(self.cpu_s) if self.cpu_s else None
+
 
 Results = dict[str, dict[str, Samples]]
 """Workload, then server."""
 
+_HEAD: Final = [
+    "workload",
+    "server",
+    "wall s",
+    "lowest to highest",
+    "ratio",
+    "CPU s",
+    "ratio",
+    "peak MiB",
+]
+
 
 def table(results: Results, reference: str) -> str:
-    """Medians as Markdown, one row a workload; ratios of wall times to `reference`."""
-    servers = list(dict.fromkeys(name for row in results.values() for name in row))
-    head = [
-        f"{name} s" if name == reference else f"{name} s (ratio)" for name in servers
-    ]
-    lines = ["| workload | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    """Medians as Markdown, a row a workload and server; ratios to `reference`."""
+    lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     for workload, row in results.items():
-        base = row[reference].median_s if reference in row else None
-        cells = [
-            _cell(row.get(name), None if name == reference else base)
-            for name in servers
-        ]
-        lines.append(f"| {workload} | " + " | ".join(cells) + " |")
+        base = row.get(reference, Samples())
+        for name, samples in row.items():
+            cells = _cells(samples, None if name == reference else base)
+            lines.append(_line([workload, name, *cells]))
     return "\n".join(lines)
 
 
-def _cell(samples: Samples | None, base_s: float | None) -> str:
-    if samples is None:
-        return "-"
-    if samples.error or samples.median_s is None:
-        return "error"
-    text = f"{samples.median_s:.3f} / {statistics.median(samples.cpu_s):.2f} cpu"
-    return f"{text} ({samples.median_s / base_s:.2f})" if base_s else text
+def ratio(ours: float | None, theirs: float | None) -> float | None:
+    """How much of theirs ours is; None where one of them is not known."""
+    return ours / theirs if ours is not None and theirs else None
+
+
+def as_ratio(number: float | None) -> str:
+    """Two digits, or a dash."""
+    return "-" if number is None else f"{number:.2f}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(samples: Samples, base: Samples | None) -> list[str]:
+    if samples.error or not samples.wall_s:
+        return ["error", *["-"] * 5]
+    wall, cpu = samples.median_s, samples.median_cpu_s
+    ratios = [
+        as_ratio(base and ratio(wall, base.median_s)),
+        as_ratio(base and ratio(cpu, base.median_cpu_s)),
+    ]
+    spread = f"{min(samples.wall_s):.3f} to {max(samples.wall_s):.3f}"
+    peak = f"{samples.memory_mib:.0f}"
+    return [f"{wall:.3f}", spread, ratios[0], f"{cpu:.2f}", ratios[1], peak]

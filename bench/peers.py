@@ -2,7 +2,7 @@
 
 `with Workspace(folder) as workspace: peer = workspace.start("openssh")`. Names are in
 `PEERS`; those ending in `-tls` speak HTTPS with a throw-away certificate. Apache and
-nginx run without authentication: they are the bound, not a like product.
+nginx ask for a password as `htpasswd` keeps it by default; the others let everybody in.
 """
 
 import getpass
@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import Final, Self
 
 HOST: Final = "127.0.0.1"
+USER: Final = "alice"
+PASSWORD: Final = "a password on loopback"  # noqa: S105 - thrown away with its server
+WITH_PASSWORD: Final = ("apache", "nginx")
+"""The peers that ask for a name and a password (HTTP Basic)."""
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _NGINX_DAV_EXT = Path("/usr/lib/nginx/modules/ngx_http_dav_ext_module.so")
 
@@ -84,6 +88,9 @@ class Workspace:
         self.certificate = folder / "tls.crt"
         self.certificate_key = folder / "tls.key"
         self._make_certificate()
+        self.passwords = folder / "htpasswd"
+        self.passwords.write_text(f"{USER}:{_apr1(PASSWORD)}\n")
+        self.passwords.chmod(0o644)
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +130,14 @@ class Workspace:
             "-out", str(self.certificate),
         ]  # fmt: skip
         subprocess.run(argv, check=True, stderr=subprocess.DEVNULL)
+
+
+def _apr1(password: str) -> str:
+    argv = ["openssl", "passwd", "-apr1", "-stdin"]
+    done = subprocess.run(
+        argv, input=password.encode(), capture_output=True, check=True
+    )
+    return done.stdout.decode().strip()
 
 
 def _wait_for_port(peer: Peer) -> None:
@@ -165,6 +180,12 @@ ForceCommand internal-sftp -d {plan.root}
     ]
 
 
+def _paramiko(workspace: Workspace, plan: Plan) -> list[str]:
+    script = Path(__file__).with_name("stock_sftp.py")
+    where = [str(plan.port), str(plan.root), str(workspace.host_key)]
+    return [sys.executable, str(script), *where]
+
+
 def _rclone_sftp(workspace: Workspace, plan: Plan) -> list[str]:
     keys = ["--key", str(workspace.host_key)]
     keys += ["--authorized-keys", f"{workspace.client_key}.pub"]
@@ -187,7 +208,8 @@ def _rclone_at(plan: Plan) -> list[str]:
 
 
 def _apache(workspace: Workspace, plan: Plan) -> list[str]:
-    names = ["mpm_event", "authz_core", "dav", "dav_fs", *(["ssl"] if plan.tls else [])]
+    names = ["mpm_event", "authz_core", "authn_core", "authn_file", "authz_user"]
+    names += ["auth_basic", "dav", "dav_fs", *(["ssl"] if plan.tls else [])]
     modules = "\n".join(
         f"LoadModule {name}_module {_APACHE_MODULES}/mod_{name}.so" for name in names
     )
@@ -218,7 +240,10 @@ EnableSendfile On
 {tls if plan.tls else ""}
 <Directory {plan.root}>
   Dav On
-  Require all granted
+  AuthType Basic
+  AuthName store
+  AuthUserFile {workspace.passwords}
+  Require valid-user
 </Directory>
 """
     apache = program("apache2", "httpd") or "apache2"
@@ -249,6 +274,8 @@ http {{
     listen {HOST}:{plan.port}{" ssl" if plan.tls else ""};
     {tls if plan.tls else ""}
     root {plan.root};
+    auth_basic store;
+    auth_basic_user_file {workspace.passwords};
     location / {{
       dav_methods PUT DELETE MKCOL COPY MOVE;
       dav_ext_methods PROPFIND OPTIONS;
@@ -282,6 +309,7 @@ simple_dc: {{user_mapping: {{"*": true}}}}
 
 PEERS: Final[dict[str, Callable[[Workspace, Plan], list[str]]]] = {
     "openssh": _openssh,
+    "paramiko": _paramiko,
     "rclone-sftp": _rclone_sftp,
     "apache": _apache,
     "apache-tls": _apache,

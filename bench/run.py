@@ -2,68 +2,96 @@
 
 Our daemon runs with a demo store, audit and rights on. Rounds alternate between the
 servers, so that drift hits all alike; only medians and ratios of one run mean anything.
-The tables go to stdout, progress to stderr.
+The tables go to stdout and, with `--report`, into a file; progress to stderr.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
-import sftp
-import store
-import webdav
-from measure import Meter, Results, Samples, require_space, table
-from peers import HOST, Workspace, program
+import targets
+import versions
+from measure import Results, Samples, require_space, table
 from sizes import Sizes
+from suites import Place, Suite, suites
 
-SMALL = Sizes(big_mib=64, part_mib=16, parallel=4, small=200, entries=1000)
-FULL = Sizes(big_mib=1024, part_mib=256, parallel=8, small=2000, entries=10000)
-GCM = "aes128-gcm@openssh.com"
-_SCRATCH = Path("/dev/shm")  # noqa: S108 - tmpfs, so that the disk is not the bound
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
-    """One table: a way in, and the servers on it by name."""
-
-    title: str
-    reference: str
-    workloads: list[str]
-    servers: list[str]
-    measure: Callable[[str, str], Meter]
-    """Runs a workload once against a server."""
+SMALL: Final = Sizes(big_mib=64, part_mib=16, parallel=4, small=200, entries=1000)
+FULL: Final = Sizes(big_mib=1024, part_mib=256, parallel=8, small=2000, entries=10000)
+_TMPFS: Final = Path("/dev/shm")  # noqa: S108 - tmpfs, so that the disk is not the bound
+_NOTE: Final = (
+    "Medians; the ratio is to the table's reference server in the same run: below 1 "
+    "is faster, or cheaper. CPU: the server's alone. Client and servers share the "
+    "cores. No peer keeps an audit trail. Apache and nginx ask for a password (apr1, "
+    "htpasswd's own), sshd for a key; rclone, paramiko and wsgidav for nothing."
+)
 
 
 def main() -> None:
     options = _options()
     sizes = FULL if options.full else SMALL
-    base = options.scratch or (_SCRATCH if _SCRATCH.is_dir() else None)
-    require_space(
-        base or Path(tempfile.gettempdir()),
-        8 * sizes.big_mib + (4 + sizes.parallel) * sizes.part_mib,
-    )
+    told = _Report(options.report)
+    told.add("# Results\n")
+    told.add("    " + versions.command() + "\n")
+    told.add(versions.programs() + "\n")
+    told.add(f"{_NOTE} {options.repeat} rounds of {_words(sizes)}.")
+    for word in options.places.split(","):
+        where, _, sync = word.partition(":")
+        _measure(where, sync or "close", sizes, options, told)
+
+
+def _measure(
+    where: str,
+    sync: str,
+    sizes: Sizes,
+    options: argparse.Namespace,
+    told: "_Report",
+) -> None:
+    """All tables with state and data in one place."""
+    base = _base(where, options)
+    require_space(base, 8 * sizes.big_mib + (4 + sizes.parallel) * sizes.part_mib)
+    tables: dict[str, Results] = {}
     with ExitStack() as stack:
         scratch = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=base))
         )
         scratch.chmod(0o755)
-        _print_machine(scratch, options)
-        for suite in _suites(stack, scratch, sizes, options):
-            results = _run(suite, options.repeat)
-            print(
-                f"\n### {suite.title}\n\n{table(results, suite.reference)}", flush=True
-            )
-            if options.json:
-                _write_json(options.json / f"{suite.title}.json", sizes, results)
+        place = Place(
+            scratch=scratch,
+            sync=sync,
+            durability=options.durability,
+            on_disk=where == "disk",
+        )
+        title = f'{place.title}, audit.durability = "{place.durability}"'
+        told.add(f"\n## {title[0].upper()}{title[1:]}\n\n{versions.machine(scratch)}\n")
+        for suite in suites(stack, place, sizes, options):
+            tables[suite.title] = results = _run(suite, options.repeat)
+            told.add(f"\n### {suite.title}\n\n{table(results, suite.reference)}")
+    goals = targets.DISK_TARGETS if where == "disk" else targets.TARGETS
+    if found := targets.report(goals, tables):
+        told.add(f"\n### Targets, {place.title}\n\n{found}")
+    if options.json:
+        _write_json(options.json / f"{where}-{sync}.json", sizes, tables)
+
+
+class _Report:
+    """What is told on stdout and kept in a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        if path is not None:
+            path.write_text("", "utf-8")
+
+    def add(self, text: str) -> None:
+        print(text, flush=True)
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n")
 
 
 def _options() -> argparse.Namespace:
@@ -74,96 +102,30 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
     parser.add_argument("--only", default="", help="tables whose title contains this")
     parser.add_argument("--workloads", default="", help="comma list; all by default")
+    parser.add_argument("--peers", default="", help="comma list; all by default")
     parser.add_argument("--durability", choices=["disk", "process"], default="disk")
-    parser.add_argument("--sync", choices=["close", "never"], default="close")
-    parser.add_argument("--scratch", type=Path, help="folder; tmpfs if there is one")
+    parser.add_argument(
+        "--places",
+        default="tmpfs:close",
+        help="comma list of tmpfs or disk with storage.sync, such as disk:never",
+    )
+    parser.add_argument("--scratch", type=Path, help="the folder that is the disk")
+    parser.add_argument("--report", type=Path, help="also write the tables here")
     parser.add_argument("--json", type=Path, help="folder for all samples as JSON")
     return parser.parse_args()
 
 
-def _suites(
-    stack: ExitStack, scratch: Path, sizes: Sizes, options: argparse.Namespace
-) -> list[Suite]:
-    homes = [scratch / name for name in ("ours", "peers", "client")]
-    for home in homes:
-        home.mkdir()
-    ours = stack.enter_context(
-        store.running(homes[0], durability=options.durability, sync=options.sync)
-    )
-    workspace = stack.enter_context(Workspace(homes[1]))
-    files = sftp.Bench(sizes, homes[2])
-    dav = webdav.Bench(sizes, homes[2])
-    suites = [
-        *_sftp_suites(files, ours, workspace),
-        _webdav_suite("WebDAV", dav, ours.webdav, workspace),
-        _webdav_suite("WebDAV over TLS", dav, ours.webdav_tls, workspace),
-    ]
-    return [_narrow(suite, options) for suite in suites if options.only in suite.title]
+def _base(where: str, options: argparse.Namespace) -> Path:
+    if where == "tmpfs" and _TMPFS.is_dir():
+        return _TMPFS
+    return options.scratch or Path(tempfile.gettempdir())
 
 
-def _narrow(suite: Suite, options: argparse.Namespace) -> Suite:
-    wanted = options.workloads.split(",") if options.workloads else suite.workloads
-    suite.workloads[:] = [name for name in suite.workloads if name in wanted]
-    return suite
-
-
-def _sftp_suites(
-    bench: sftp.Bench, ours: store.Store, workspace: Workspace
-) -> list[Suite]:
-    targets = {store.NAME: ours.sftp}
-    if program("sshd"):
-        peer = workspace.start("openssh")
-        targets["openssh"] = sftp.Target(
-            name="openssh",
-            host=HOST,
-            port=peer.plan.port,
-            user=workspace.user,
-            key=workspace.client_key,
-            pid=peer.process.pid,
-        )
-    for target in targets.values():
-        bench.seed(target)
-    return [
-        Suite(
-            title=title,
-            reference="openssh" if "openssh" in targets else store.NAME,
-            workloads=list(bench.workloads),
-            servers=list(targets),
-            measure=partial(_measure_sftp, bench, targets, cipher),
-        )
-        for title, cipher in (("SFTP, the client's cipher", ""), ("SFTP, AES-GCM", GCM))
-    ]
-
-
-def _measure_sftp(
-    bench: sftp.Bench,
-    targets: dict[str, sftp.Target],
-    cipher: str,
-    load: str,
-    name: str,
-) -> Meter:
-    return bench.measure(load, targets[name], cipher)
-
-
-def _webdav_suite(
-    title: str, bench: webdav.Bench, ours: webdav.Target, workspace: Workspace
-) -> Suite:
-    tls = "-tls" if ours.url.startswith("https") else ""
-    targets = {store.NAME: ours}
-    for name, command in (("apache", "apache2"), ("nginx", "nginx"), ("wsgidav", "")):
-        if command and not program(command):
-            continue
-        peer = workspace.start(name + tls)
-        url = f"http{'s' if tls else ''}://{HOST}:{peer.plan.port}/"
-        targets[name] = webdav.Target(name=name, url=url, pid=peer.process.pid)
-    for target in targets.values():
-        bench.seed(target)
-    return Suite(
-        title=title,
-        reference=list(targets)[1],
-        workloads=list(bench.workloads),
-        servers=list(targets),
-        measure=lambda load, name: bench.measure(load, targets[name]),
+def _words(sizes: Sizes) -> str:
+    return (
+        f"one file of {sizes.big_mib} MiB (`big`), {sizes.small:,} of 4 KiB (`small`), "
+        f"a folder of {sizes.entries:,} (`ls`, `propfind`), {sizes.parallel} downloads "
+        f"of {sizes.part_mib} MiB at once (`par_get`)"
     )
 
 
@@ -187,32 +149,16 @@ def _once(suite: Suite, load: str, name: str, samples: Samples) -> None:
         print(f"{suite.title}, {load}, {name}: {error}", file=sys.stderr)
 
 
-def _print_machine(scratch: Path, options: argparse.Namespace) -> None:
-    print(
-        f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, fdatasync of an "
-        f"append {_fdatasync_ms(scratch):.2f} ms; "
-        f"audit.durability = {options.durability}, "
-        f"storage.sync = {options.sync}; wall s / server's CPU s (wall ratio to the "
-        "reference; below 1 is faster)"
-    )
-
-
-def _fdatasync_ms(folder: Path) -> float:
-    with (folder / "sync").open("wb", buffering=0) as file:
-        began_s = time.perf_counter()
-        for _ in range(50):
-            file.write(b"x" * 500)
-            os.fdatasync(file.fileno())
-        return (time.perf_counter() - began_s) * 1000 / 50
-
-
-def _write_json(path: Path, sizes: Sizes, results: Results) -> None:
+def _write_json(path: Path, sizes: Sizes, tables: dict[str, Results]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, dict[str, object]] = {
-        load: {name: asdict(samples) for name, samples in row.items()}
-        for load, row in results.items()
+    found = {
+        title: {
+            load: {name: asdict(samples) for name, samples in row.items()}
+            for load, row in results.items()
+        }
+        for title, results in tables.items()
     }
-    path.write_text(json.dumps({"sizes": asdict(sizes), "results": rows}, indent=1))
+    path.write_text(json.dumps({"sizes": asdict(sizes), "tables": found}, indent=1))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ class Target:
     pid: int
     askpass: Path | None = None
     """A program that prints the password, where the server asks for one too."""
+    flags: tuple[str, ...] = ()
+    """More words for `sftp`, such as `-f`: fsync each file that was put."""
 
 
 class Client:
@@ -40,8 +42,16 @@ class Client:
         self._options = [part for option in options for part in ("-o", option)]
 
     def run(self, script: str, folder: Path) -> None:
+        """Have a client do what `script` says, in `folder`; it fails at any error."""
+        process = self.start(folder)
+        _, told = process.communicate(script.encode())
+        if process.returncode:
+            raise RuntimeError(told.decode(errors="replace").strip())
+
+    def start(self, folder: Path) -> subprocess.Popen[bytes]:
+        """A client that takes its commands from its standard input."""
         target = self._target
-        argv = ["sftp", "-q", *self._options, "-b", "-", "-F", "none"]
+        argv = ["sftp", "-q", *target.flags, *self._options, "-b", "-", "-F", "none"]
         argv += ["-P", str(target.port), "-i", str(target.key)]
         environ = dict(os.environ)
         if target.askpass:
@@ -49,17 +59,14 @@ class Client:
                 "SSH_ASKPASS": str(target.askpass),
                 "SSH_ASKPASS_REQUIRE": "force",
             }
-        done = subprocess.run(
+        return subprocess.Popen(
             [*argv, f"{target.user}@{target.host}"],
-            input=script.encode(),
             cwd=folder,
             env=environ,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            check=False,
         )
-        if done.returncode:
-            raise RuntimeError(done.stderr.decode(errors="replace").strip())
 
 
 Load = Callable[[Client], None]
@@ -100,7 +107,7 @@ class Bench:
     def seed(self, target: Target) -> None:
         """Put there what the reading workloads need, by the protocol itself."""
         client = Client(target, "")
-        client.run("mkdir empty\nmkdir small\nmkdir many\n", self._source)
+        client.run("-mkdir empty\n-mkdir small\n-mkdir many\n", self._source)
         client.run("put big.bin\nput part.bin\ncd small\nput small/*\n", self._source)
         client.run("cd many\nput many/*\n", self._source)
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,10 @@ import sftp
 import webdav
 
 NAME: Final = "kagikura"
-_KAGIKURA: Final = [sys.executable, "-m", "server"]
+KAGIKURA: Final = [sys.executable, "-m", "server"]
+"""The daemon as it is delivered."""
+UNRECORDED: Final = [sys.executable, str(Path(__file__).with_name("unrecorded.py"))]
+"""The same daemon with a trail that keeps nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +30,35 @@ class Store:
     """Plain HTTP with a device's secret."""
     webdav_tls: webdav.Target
     """HTTPS with a device's certificate."""
+    folder: Path
+
+    @property
+    def private(self) -> Path:
+        """Where the demo's files lie on the disk; made at the first look at them."""
+        (found,) = self.folder.glob("data/*/private/*")
+        return found
 
 
 @contextmanager
 def running(
-    folder: Path, *, durability: str, sync: str, workers: int = 1
+    folder: Path,
+    *,
+    durability: str = "disk",
+    sync: str = "close",
+    workers: int = 1,
+    more: dict[str, str] | None = None,
+    program: Sequence[str] = KAGIKURA,
 ) -> Iterator[Store]:
-    """Make a store in `folder`, serve it on free loopback ports, stop it at the end."""
+    """Make a store in `folder`, serve it on free loopback ports, stop it at the end.
+
+    Args:
+        folder: Where it lies; `state` and `data` are made below it.
+        durability: `audit.durability`.
+        sync: `storage.sync`.
+        workers: How many.
+        more: Further settings, as environment variables.
+        program: What serves.
+    """
     config = folder / "kagikura.toml"
     config.write_text(f"""\
 state_dir = "state"
@@ -59,8 +84,8 @@ sync = "{sync}"
     secret = kagikura(config, "device", "add", demo["login"], "bench", "--secret")
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [*_KAGIKURA, "--config", str(config), "serve"],
-            env=_environ(),
+            [*program, "--config", str(config), "serve"],
+            env=_environ() | (more or {}),
             stdout=subprocess.PIPE,
             stderr=log,
         )
@@ -84,6 +109,7 @@ def _targets(
     askpass.chmod(0o700)
     host, port = ready["sftp"]
     return Store(
+        folder=folder,
         sftp=sftp.Target(
             name=NAME,
             host=host,
@@ -114,7 +140,7 @@ def _targets(
 def kagikura(config: Path, *arguments: str) -> dict[str, Any]:
     """Run a command and read what it answers."""
     done = subprocess.run(
-        [*_KAGIKURA, "--config", str(config), *arguments, "--json"],
+        [*KAGIKURA, "--config", str(config), *arguments, "--json"],
         env=_environ(),
         stdout=subprocess.PIPE,
         check=True,

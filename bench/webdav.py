@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from measure import Meter
@@ -103,6 +104,14 @@ def curl(target: Target, *arguments: str) -> None:
 
 Load = Callable[[Target], None]
 """One run of a workload."""
+_SOME: Final = 1000
+"""Entries of the folder that every run lists."""
+_ASKED: Final = (
+    b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop>'
+    b"<D:resourcetype/><D:getcontentlength/><D:getlastmodified/><D:getetag/>"
+    b"<D:creationdate/></D:prop></D:propfind>"
+)
+"""The properties a drive asks for: the same of every server."""
 
 
 class Bench:
@@ -125,7 +134,8 @@ class Bench:
             ),
             "put_small": lambda target: self._small(target, "PUT"),
             "get_small": lambda target: self._small(target, "GET"),
-            "propfind": self._propfind,
+            "propfind_1k": lambda target: propfind(target, "some/", _SOME),
+            "propfind": lambda target: propfind(target, "many/", sizes.entries),
             "par_get": self._parallel,
         }
 
@@ -136,12 +146,13 @@ class Bench:
     def seed(self, target: Target) -> None:
         """Put there what the reading workloads need, by the protocol itself."""
         connection = Connection(target)
-        for folder in ("", "small/", "many/"):
+        for folder in ("", "small/", "some/", "many/"):
             connection.request("MKCOL", folder)
         for path in (self._big, self._part):
             curl(target, "-T", str(path), f"{target.url}{path.name}")
-        for number in range(self._sizes.entries):
-            connection.request("PUT", f"many/entry-{number:06d}.dat")
+        for folder, entries in (("some", _SOME), ("many", self._sizes.entries)):
+            for number in range(entries):
+                connection.request("PUT", f"{folder}/entry-{number:06d}.dat")
         connection.close()
         self._small(target, "PUT")
 
@@ -173,9 +184,12 @@ class Bench:
                 raise RuntimeError(f"{method}: {status}, {len(got)} bytes")
         connection.close()
 
-    def _propfind(self, target: Target) -> None:
-        connection = Connection(target)
-        status, body = connection.request("PROPFIND", "many/", fields="Depth: 1\r\n")
-        connection.close()
-        if status != 207 or body.count(b"entry-") < self._sizes.entries:
-            raise RuntimeError(f"PROPFIND: {status}, {body.count(b'entry-')} names")
+
+def propfind(target: Target, folder: str, entries: int) -> None:
+    """List a folder of at least `entries` members with the properties of a drive."""
+    connection = Connection(target)
+    fields = "Depth: 1\r\nContent-Type: application/xml\r\n"
+    status, body = connection.request("PROPFIND", folder, _ASKED, fields)
+    connection.close()
+    if status != 207 or body.count(b"entry-") < entries:
+        raise RuntimeError(f"PROPFIND: {status}, {body.count(b'entry-')} names")
