@@ -34,6 +34,7 @@ from server.auth.tables import (
     UNLOCK_WINDOW,
 )
 from server.db.engine import Connection
+from server.model.charset import Charset
 from server.model.errors import ExistsError, NotFoundError
 from server.model.operation import Operation
 
@@ -49,6 +50,8 @@ class Particulars:
     owner: str | None = None
     note: str | None = None
     valid_until_us: int | None = None
+    charset: Charset | None = None
+    """How it writes names over SFTP."""
 
     def values(self) -> RowMap:
         """The columns that change.
@@ -66,6 +69,7 @@ class Particulars:
             "owner": self.owner,
             "note": self.note,
             "valid_until_us": self.valid_until_us,
+            "charset": self.charset and str(self.charset),
         }
         return {name: value for name, value in told.items() if value is not None}
 
@@ -309,6 +313,7 @@ def blank(change: Change, login: RowMap, name: str) -> RowMap:
         "owner": "",
         "note": "",
         "weak_key": False,
+        "charset": str(Charset.UTF8),
         "added_us": change.now_us,
     }
 
@@ -331,6 +336,7 @@ def shown(contract: RowMap, login: RowMap, row: RowMap) -> Facts:
         "owner": row["owner"],
         "note": row["note"],
         "weak_key": row["weak_key"],
+        "charset": row["charset"],
         "valid_until": moment(row["valid_until_us"]),
         "added": moment(row["added_us"]),
     }

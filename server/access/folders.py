@@ -15,6 +15,7 @@ from server.auth.records import RowMap
 from server.auth.tables import FOLDER, GRANT, GROUP, LOGIN, MEMBERSHIP
 from server.db.engine import Connection
 from server.model.errors import ExistsError, NotFoundError
+from server.model.folder import USUAL, CaseRule, FolderRules, MacFiles
 from server.model.operation import Operation, Right, format_rights
 from server.model.path import VirtualPath
 
@@ -26,7 +27,7 @@ class Folders:
         """Work with `bureau`."""
         self._bureau = bureau
 
-    def add(self, contract: str, name: str) -> Facts:
+    def add(self, contract: str, name: str, rules: FolderRules = USUAL) -> Facts:
         """Add a shared folder; nobody may use it before a grant.
 
         Raises:
@@ -46,6 +47,7 @@ class Folders:
                 "id": records.new_id(),
                 "contract": contract,
                 "folder": name,
+                **_shown(rules),
             }
             change.begin(after=facts)
             records.add(
@@ -54,9 +56,46 @@ class Folders:
                 id=facts["id"],
                 contract_id=owner["id"],
                 name=name,
+                case_rule=str(rules.case),
+                mac_files=str(rules.mac_files),
                 added_us=change.now_us,
             )
         return facts
+
+    def change(
+        self,
+        contract: str,
+        name: str,
+        *,
+        case: CaseRule | None = None,
+        mac_files: MacFiles | None = None,
+    ) -> Facts:
+        """Change how a shared folder keeps names; None leaves a rule as it is.
+
+        What is there stays: two names that collide are both reached still.
+
+        Raises:
+            ValueError: Nothing is to be changed.
+            NotFoundError: No such folder.
+        """
+        if case is None and mac_files is None:
+            raise ValueError("say what is to be changed: --case or --mac-files")
+        with self._bureau.change(Operation.ADMIN_FOLDER_CHANGE) as change:
+            change.about(f"{contract}/{name}", contract)
+            _, folder = _named(change.connection, contract, name)
+            old = _rules(folder)
+            new = FolderRules(
+                case=case or old.case, mac_files=mac_files or old.mac_files
+            )
+            change.begin(before=_shown(old), after=_shown(new))
+            records.change(
+                change.connection,
+                FOLDER,
+                folder["id"],
+                case_rule=str(new.case),
+                mac_files=str(new.mac_files),
+            )
+        return {"contract": contract, "folder": folder["name"], **_shown(new)}
 
     def list(self, contract: str) -> list[Facts]:
         """A contract's shared folders with their grants.
@@ -90,7 +129,8 @@ class Folders:
                     )
                     if grant["subject_id"] in subjects
                 ]
-                found.append({"folder": folder["name"], "grants": grants})
+                told: Facts = {"folder": folder["name"], "grants": grants}
+                found.append({**told, **_shown(_rules(folder))})
         return found
 
     def remove(self, contract: str, name: str) -> Facts:
@@ -249,6 +289,16 @@ class Groups:
             if operation is Operation.ADMIN_GROUP_JOIN:
                 records.add(change.connection, MEMBERSHIP, **key)
         return facts
+
+
+def _rules(row: RowMap) -> FolderRules:
+    return FolderRules(
+        case=CaseRule(row["case_rule"]), mac_files=MacFiles(row["mac_files"])
+    )
+
+
+def _shown(rules: FolderRules) -> Facts:
+    return {"case": str(rules.case), "mac_files": str(rules.mac_files)}
 
 
 def _parse(path: str, *, deep: bool) -> tuple[str, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from server.auth.admission import Candidate, Refusal
 from server.auth.pending import PendingKey
 from server.auth.snapshot import Device
 from server.model.algorithms import Profile
+from server.model.charset import Charset
 from server.model.clock import Clock
 from server.model.errors import LoginRefusedError
 from server.model.event import Fields, Json, actor_fields
@@ -287,7 +288,15 @@ class Office:
             session=session,
             client=clean(arrival.client),
             algorithms=arrival.algorithms,
+            charset=_charset(arrival.protocol, device),
         )
+
+
+def _charset(protocol: Protocol, device: Device | None) -> Charset:
+    """WebDAV names are UTF-8 whoever sends them (RFC 3986, section 2.5)."""
+    if device is None or protocol is not Protocol.SFTP:
+        return Charset.UTF8
+    return device.charset
 
 
 def clean(text: str) -> str:

@@ -162,6 +162,20 @@ class Act:
             outcome = Outcome.ABORTED
         self.close(outcome, wait=wait, **_joined(told, facts))
 
+    @property
+    def operation(self) -> Operation:
+        """What the act does."""
+        return self._operation
+
+    def forgo(self) -> None:
+        """Write no record of the act: it has no effect, shows nothing, and is counted.
+
+        Only before `begin`, and only for what docs/adr/0023 names.
+        """
+        with self._lock:
+            assert not self.begun, "an act that has begun has an outcome"  # noqa: S101 - the caller is wrong
+            self.closed = True
+
     def keep(self) -> Self:
         """Leave the act open when the block ends well: a handle owns it now."""
         self._kept = True

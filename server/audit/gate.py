@@ -125,6 +125,7 @@ class Gate:
         folder_path: str,
         path: str,
         folder: str,
+        reason: str = "",
     ) -> None:
         """Record a listing or a stat; repeats within the window are counted.
 
@@ -134,12 +135,17 @@ class Gate:
             folder_path: The folder listed, or that which holds the path looked at.
             path: The path itself.
             folder: The shared folder's name, empty in a private one.
+            reason: Why an act of another kind is only counted, too.
 
         Raises:
             AuditUnavailableError: It is not recorded, so it must not be answered.
         """
         self._glances.add(
-            who, operation, folder_path=folder_path, path=path, folder=folder
+            who,
+            operation,
+            folder_path=folder_path,
+            path=path,
+            facts={"folder": folder, "reason": reason},
         )
 
     def leave(self, session_id: str) -> None:

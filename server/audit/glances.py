@@ -81,7 +81,7 @@ class Glances:
         *,
         folder_path: str,
         path: str,
-        folder: str,
+        facts: Fields,
     ) -> None:
         """Record one glance, or count it.
 
@@ -91,7 +91,7 @@ class Glances:
         refusal = self._refusal(operation)
         outcome = Outcome.REFUSED if refusal else Outcome.DONE
         key = (who.get("session", ""), operation, folder_path, outcome)
-        facts: Fields = {"folder": folder, "path": folder_path}
+        facts = {**facts, "path": folder_path}
         if refusal:
             facts["reason"] = refusal.reason
         self._count(key, _Seen(who, facts, path))

@@ -37,6 +37,8 @@ from server.auth.tables import (
     UNLOCK_WINDOW,
 )
 from server.db.engine import Connection
+from server.model.charset import Charset
+from server.model.folder import CaseRule, FolderRules, MacFiles
 from server.model.identity import LoginKind
 from server.model.operation import parse_rights
 
@@ -78,10 +80,7 @@ def load_snapshot(connection: Connection) -> Snapshot:
         logins=tuple(map(_login, connection.execute(_living(select(LOGIN))))),
         devices=tuple(map(_device, connection.execute(_living(select(DEVICE))))),
         groups=_groups(connection),
-        folders=tuple(
-            Folder(id=row.id, contract_id=row.contract_id, name=row.name)
-            for row in connection.execute(_living(select(FOLDER)))
-        ),
+        folders=tuple(map(_folder, connection.execute(_living(select(FOLDER))))),
         grants=tuple(
             Grant(
                 folder_id=row.folder_id,
@@ -189,6 +188,18 @@ def _device(row: Row[*tuple[Any, ...]]) -> Device:
         secret_hash=row.secret_hash,
         valid_until_us=row.valid_until_us,
         weak_key=row.weak_key,
+        charset=Charset(row.charset),
+    )
+
+
+def _folder(row: Row[*tuple[Any, ...]]) -> Folder:
+    return Folder(
+        id=row.id,
+        contract_id=row.contract_id,
+        name=row.name,
+        rules=FolderRules(
+            case=CaseRule(row.case_rule), mac_files=MacFiles(row.mac_files)
+        ),
     )
 
 

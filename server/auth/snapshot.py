@@ -7,6 +7,8 @@ and can be replayed. `auth.accounts` loads it from the database.
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 
+from server.model.charset import Charset
+from server.model.folder import USUAL, FolderRules
 from server.model.identity import LoginKind
 from server.model.operation import Right
 
@@ -112,6 +114,8 @@ class Device:
     valid_until_us: int | None = None
     weak_key: bool = False
     """RSA below 2048 bits: for an intake login on a line with old algorithms."""
+    charset: Charset = Charset.UTF8
+    """How it writes names over SFTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +136,7 @@ class Folder:
     id: str
     contract_id: str
     name: str
+    rules: FolderRules = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

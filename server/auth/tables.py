@@ -137,6 +137,7 @@ DEVICE: Final = Table(
     Column("owner", Text, nullable=False, server_default=""),
     Column("note", Text, nullable=False, server_default=""),
     Column("weak_key", Boolean, nullable=False, server_default=false()),
+    Column("charset", Text, nullable=False, server_default="utf-8"),
     *_life(),
 )
 _named_once(DEVICE, "login_id", "name")
@@ -195,6 +196,8 @@ FOLDER: Final = Table(
     _id(),
     _contract_id(),
     Column("name", Text, nullable=False),
+    Column("case_rule", Text, nullable=False, server_default="distinct"),
+    Column("mac_files", Text, nullable=False, server_default="keep"),
     *_life(),
 )
 _named_once(FOLDER, "contract_id", "name")

@@ -13,6 +13,7 @@ from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
 from server.cli.times import end_us
 from server.cli.values import read_file
+from server.model.charset import Charset
 
 app = typer.Typer(
     no_args_is_help=True, help="Devices: registered keys, certificates and secrets."
@@ -21,6 +22,17 @@ app.add_typer(device_ca.app, name="ca")
 
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="alice or alice@contract")]
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+Owner = Annotated[
+    str | None, typer.Option(help="Who has it in hand.", show_default=False)
+]
+Note = Annotated[str | None, typer.Option(help="A line about it.", show_default=False)]
+ValidUntil = Annotated[
+    int | None, typer.Option(parser=end_us, metavar="DATE", help="Its last day.")
+]
+NameCharset = Annotated[
+    Charset | None,
+    typer.Option(help="How it writes names over SFTP.", show_default=False),
+]
 
 _COLUMNS: Final = (
     "login",
@@ -84,15 +96,10 @@ def add(
     secret: Annotated[
         bool, typer.Option("--secret", help="Make a secret for [webdav.secret].")
     ] = False,
-    owner: Annotated[
-        str | None, typer.Option(help="Who has it in hand.", show_default=False)
-    ] = None,
-    note: Annotated[
-        str | None, typer.Option(help="A line about it.", show_default=False)
-    ] = None,
-    valid_until: Annotated[
-        int | None, typer.Option(parser=end_us, metavar="DATE", help="Its last day.")
-    ] = None,
+    owner: Owner = None,
+    note: Note = None,
+    valid_until: ValidUntil = None,
+    charset: NameCharset = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Register a device, or add what is missing to a registered one."""
@@ -116,7 +123,9 @@ def add(
             login,
             name,
             offer,
-            Particulars(owner=owner, note=note, valid_until_us=valid_until),
+            Particulars(
+                owner=owner, note=note, valid_until_us=valid_until, charset=charset
+            ),
         )
         if out:
             out.write(issued.file)
@@ -124,6 +133,26 @@ def add(
             ssh_out.write(issued.ssh_private_key.encode())
     given = _given(issued, issue_certificate, issue_ssh_key)
     _tell(Output(as_json=as_json), facts, given)
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    login: Login,
+    name: Name,
+    owner: Owner = None,
+    note: Note = None,
+    valid_until: ValidUntil = None,
+    charset: NameCharset = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change what is noted of a device, or how it writes names."""
+    told = Particulars(
+        owner=owner, note=note, valid_until_us=valid_until, charset=charset
+    )
+    with administration(context) as admin:
+        facts, _ = admin.devices.add(login, name, Offer(), told)
+    Output(as_json=as_json).done(f"Device {name} of {login} is changed.", facts)
 
 
 def _package(path: Path | None) -> Package | None:

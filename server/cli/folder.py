@@ -7,23 +7,63 @@ import typer
 from server.cli.context import administration, contract_names
 from server.cli.output import Facts, JsonFlag, Output
 from server.cli.values import rights
+from server.model.folder import CaseRule, FolderRules, MacFiles
 
 app = typer.Typer(no_args_is_help=True, help="Shared folders and grants.")
 
 Contract = Annotated[str, typer.Argument(metavar="CONTRACT")]
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+Case = Annotated[
+    CaseRule | None,
+    typer.Option(
+        help="Names that differ only in case or width: two files, or the second is "
+        "refused.",
+        show_default=False,
+    ),
+]
+Mac = Annotated[
+    MacFiles | None,
+    typer.Option(
+        help="What becomes of ._* and .DS_Store: hide keeps them out of listings, drop "
+        "forgets new ones.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
 def add(
-    context: typer.Context, contract: Contract, name: Name, as_json: JsonFlag = False
+    context: typer.Context,
+    contract: Contract,
+    name: Name,
+    case: Case = None,
+    mac_files: Mac = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Add /shared/NAME; nobody may use it before a grant."""
+    rules = FolderRules(
+        case=case or CaseRule.DISTINCT, mac_files=mac_files or MacFiles.KEEP
+    )
     with administration(context) as admin:
-        facts = admin.folders.add(contract, name)
+        facts = admin.folders.add(contract, name, rules)
     Output(as_json=as_json).done(
         f"Folder /shared/{name} of {contract} is there; grant it to somebody.", facts
     )
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    contract: Contract,
+    name: Name,
+    case: Case = None,
+    mac_files: Mac = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change how /shared/NAME keeps names; what is there stays."""
+    with administration(context) as admin:
+        facts = admin.folders.change(contract, name, case=case, mac_files=mac_files)
+    Output(as_json=as_json).done(f"Folder /shared/{name} is changed.", facts)
 
 
 @app.command("list")
@@ -44,12 +84,14 @@ def list_(
         ]
     output = Output(as_json=as_json)
     rows = found if as_json else [row for folder in found for row in _rows(folder)]
-    output.rows(rows, ("contract", "folder", "path", "to", "rights"))
+    output.rows(
+        rows, ("contract", "folder", "case", "mac_files", "path", "to", "rights")
+    )
 
 
 def _rows(folder: Facts) -> list[Facts]:
     """A table's rows of one folder: a grant each, or one that has none."""
-    own = {"contract": folder["contract"], "folder": folder["folder"]}
+    own = {key: value for key, value in folder.items() if key != "grants"}
     grants = cast("list[Facts]", folder["grants"])
     return [{**own, **grant} for grant in grants] or [own]
 

@@ -3,6 +3,7 @@
     ServerError
     |- RefusedError            never: asking again will not help
     |  |- PathRefusedError         the spelling of the path
+    |  |  `- NameCollisionError       another name differs only in case or width
     |  |- RightsRefusedError       no grant
     |  |- LinkRefusedError         symbolic and hard links
     |  |- LoginRefusedError        admission; the wire never learns the stage
@@ -64,6 +65,20 @@ class PathRefusedError(RefusedError):
     def __init__(self, message: str, *, rule: str) -> None:
         """Name the rule of `model.path` that the spelling broke."""
         super().__init__(message, stage=Stage.PATH, rule=rule)
+
+
+class NameCollisionError(PathRefusedError):
+    """Another name in the folder differs from this one only in case or width."""
+
+    reason = "name_collision"
+
+    def __init__(self) -> None:
+        """Refuse by the rule `case_collision`."""
+        super().__init__(
+            "There is a file or folder here whose name differs from this one only in "
+            "case or width; choose another name.",
+            rule="case_collision",
+        )
 
 
 class RightsRefusedError(RefusedError):

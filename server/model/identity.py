@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
+from server.model.charset import Charset
 from server.model.operation import Protocol
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -85,3 +86,5 @@ class Actor:
     session: str = ""
     client: str = ""
     algorithms: str = ""
+    charset: Charset = Charset.UTF8
+    """How the device writes names, over SFTP."""

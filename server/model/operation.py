@@ -65,6 +65,7 @@ class Operation(StrEnum):
     ADMIN_DEVICE_CA_ADD = "admin.device.ca_add"
     ADMIN_DEVICE_CA_REMOVE = "admin.device.ca_remove"
     ADMIN_FOLDER_ADD = "admin.folder.add"
+    ADMIN_FOLDER_CHANGE = "admin.folder.change"
     ADMIN_FOLDER_GRANT = "admin.folder.grant"
     ADMIN_FOLDER_REMOVE = "admin.folder.remove"
     ADMIN_GROUP_ADD = "admin.group.add"

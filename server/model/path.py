@@ -1,36 +1,20 @@
 """Virtual paths: parsed once, then carried as a type.
 
-A `VirtualPath` is absolute, in Unicode form NFC, and safe on every system that a
-client may run: no NUL, no control character, no `.` or `..`, none of Windows'
-reserved names and characters. What a client sent is refused, not repaired; the two
-exceptions are `absolute`, which resolves dots for SFTP as filexfer-02 section 6.2
-asks of a server, and `NameRule.MAP` for scanners, which cannot choose their names.
+A `VirtualPath` is absolute, and each of its names is one that every client's system
+can hold (`model.name`). What a client sent is refused, not repaired; the two exceptions
+are `absolute`, which resolves dots for SFTP as filexfer-02 section 6.2 asks of a
+server, and `NameRule.MAP` for scanners, which cannot choose their names.
 """
 
-import unicodedata
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Final
 
 from server.model.errors import PathRefusedError
+from server.model.identity import Actor, LoginKind
+from server.model.name import NameRule, parse_name
 
-NAME_BYTES_MAX: Final = 255
 PATH_BYTES_MAX: Final = 4096
 DEPTH_MAX: Final = 64
-
-_FORBIDDEN: Final = '<>:"|?*\\'
-_FULL_WIDTH: Final = {ord(c): chr(ord(c) + 0xFEE0) for c in _FORBIDDEN}
-_DEVICES: Final = frozenset(
-    ["con", "prn", "aux", "nul", "conin$", "conout$"]
-    + [f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"]
-)
-
-
-class NameRule(Enum):
-    """What to do with a name that Windows could not hold."""
-
-    REFUSE = auto()
-    MAP = auto()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,11 +41,22 @@ class VirtualPath:
         names = [name for name in raw.split("/") if name]
         if len(names) > DEPTH_MAX:
             raise PathRefusedError("Too many folders in the path.", rule="path_depth")
-        parts = tuple(_name(name, rule) for name in names)
+        parts = tuple(parse_name(name, rule) for name in names)
         path = cls(parts)
         if len(str(path).encode()) > PATH_BYTES_MAX:
             raise PathRefusedError("The path is too long.", rule="path_length")
         return path
+
+    @classmethod
+    def sent_by(cls, actor: Actor, raw: str) -> "VirtualPath":
+        """Read what a client of `actor` sent, by the rules for its kind and device.
+
+        Raises:
+            PathRefusedError: As `parse`.
+        """
+        intake = actor.kind is LoginKind.INTAKE
+        rule = NameRule.MAP if intake else NameRule.REFUSE
+        return cls.parse(actor.charset.read(raw), rule)
 
     def __str__(self) -> str:
         """The canonical text, `/` first and no `/` last."""
@@ -84,57 +79,6 @@ class VirtualPath:
     def holds(self, other: "VirtualPath") -> bool:
         """Whether `other` is this path or lies below it."""
         return other.parts[: len(self.parts)] == self.parts
-
-
-def _name(raw: str, rule: NameRule) -> str:
-    name = unicodedata.normalize("NFC", raw)
-    if name in {".", ".."}:
-        raise PathRefusedError("'.' and '..' are not names.", rule="dots")
-    _require_text(name)
-    name = _for_windows(name, rule)
-    if len(name.encode()) > NAME_BYTES_MAX:
-        raise PathRefusedError(
-            f"A name may be at most {NAME_BYTES_MAX} bytes long (UTF-8).",
-            rule="name_length",
-        )
-    return name
-
-
-def _require_text(name: str) -> None:
-    for char in name:
-        category = unicodedata.category(char)
-        if category == "Cs":
-            raise PathRefusedError("The name is not valid UTF-8.", rule="utf8")
-        if category == "Cc":
-            raise PathRefusedError(
-                "The name holds a control character.", rule="control_character"
-            )
-
-
-def _for_windows(name: str, rule: NameRule) -> str:
-    if rule is NameRule.MAP:
-        name = name.translate(_FULL_WIDTH)
-        kept = name.rstrip(". ")
-        name = kept + "".join("．" if c == "." else "\u3000" for c in name[len(kept) :])  # noqa: RUF001 - the full-width full stop is meant
-        return f"_{name}" if _is_device(name) else name
-    bad = next((char for char in name if char in _FORBIDDEN), None)
-    if bad is not None:
-        raise PathRefusedError(
-            f"The character {bad} cannot be used in a name.", rule="windows_character"
-        )
-    if name[-1] in ". ":
-        raise PathRefusedError(
-            "A name cannot end with a dot or a space.", rule="windows_ending"
-        )
-    if _is_device(name):
-        raise PathRefusedError(
-            f"{name} is a reserved name on Windows.", rule="windows_device"
-        )
-    return name
-
-
-def _is_device(name: str) -> bool:
-    return name.split(".", 1)[0].rstrip(" ").lower() in _DEVICES
 
 
 def absolute(raw: str, home: str) -> str:

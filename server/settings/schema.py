@@ -297,6 +297,16 @@ class StorageSettings(Section):
     trash_days: int = Field(
         30, ge=1, le=3650, description="How long replaced and deleted files are kept."
     )
+    private_case: Literal["distinct", "collide"] = Field(
+        "distinct",
+        description="collide: private folders refuse a name that differs from another "
+        "only in case or width. Shared folders: `kagikura folder change`.",
+    )
+    private_mac_files: Literal["keep", "hide", "drop"] = Field(
+        "keep",
+        description="What becomes of ._* and .DS_Store in private folders: hide keeps "
+        "them out of listings, drop forgets new ones.",
+    )
     keep_bytes_max: int = Field(
         16777216,
         ge=0,

@@ -28,6 +28,7 @@ from paramiko.sftp import (
 )
 
 from server.model import path as model_path
+from server.model.charset import Charset
 from server.model.clock import Clock
 from server.model.errors import LimitError, LinkRefusedError
 from server.model.operation import Operation
@@ -187,9 +188,10 @@ def readdir(context: Context, packet: Reader) -> Reply:
     listing = context.handles.listing(name)
     room = min(LISTING_BYTES_MAX, context.data_bytes_max)
     now_s = context.clock.time_us() // 1_000_000
+    charset = context.view.session.actor.charset
     lines: list[bytes] = []
     while (entry := listing.take()) is not None:
-        line = _line(entry, owner=context.owner, now_s=now_s)
+        line = _line(entry, owner=context.owner, charset=charset, now_s=now_s)
         room -= len(line)
         if room < 0:
             listing.put_back(entry)
@@ -336,9 +338,10 @@ def _rename(context: Context, packet: Reader, *, overwrite: bool) -> Reply:
     return DONE
 
 
-def _line(entry: Entry, *, owner: str, now_s: int) -> bytes:
+def _line(entry: Entry, *, owner: str, charset: Charset, now_s: int) -> bytes:
     shown = long_name(entry, owner=owner, now_s=now_s)
-    return wire.text(entry.name) + wire.text(shown) + attributes_of(entry)
+    name, line = charset.written(entry.name), charset.written(shown)
+    return wire.string(name) + wire.string(line) + attributes_of(entry)
 
 
 def _space(space: Space) -> bytes:

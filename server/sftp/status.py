@@ -21,6 +21,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.ServerError: SFTP_FAILURE,
     errors.RefusedError: SFTP_PERMISSION_DENIED,
     errors.PathRefusedError: SFTP_PERMISSION_DENIED,
+    errors.NameCollisionError: SFTP_FAILURE,
     errors.RightsRefusedError: SFTP_PERMISSION_DENIED,
     errors.LinkRefusedError: SFTP_OP_UNSUPPORTED,
     errors.LoginRefusedError: SFTP_PERMISSION_DENIED,

@@ -7,7 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from server.model.errors import PathRefusedError, StorageFailedError
+from server.model.errors import (
+    NameCollisionError,
+    PathRefusedError,
+    StorageFailedError,
+)
+from server.model.name import folded
 from server.storage.confined import Confined
 from server.storage.port import TRASH as TRASH  # noqa: PLC0414 - beside its like
 from server.storage.port import Location
@@ -80,6 +85,20 @@ class Disk:
             yield folder, name
 
     @contextmanager
+    def naming(
+        self, at: Location, moved: tuple[int, str] | None = None
+    ) -> Iterator[tuple[int, str]]:
+        """As `claimed`, for a name that may be new; `moved` will be gone then.
+
+        Raises:
+            NameCollisionError: The folder lets no two names differ only in case.
+        """
+        with self.claimed(at) as (folder, name):
+            if at.collide:
+                require_distinct(folder, name, moved)
+            yield folder, name
+
+    @contextmanager
     def special(self, contract_id: str, name: str) -> Iterator[int]:
         """A contract's stage, trash or quarantine."""
         with self.opened((contract_id, name), _FOLDER) as folder:
@@ -117,6 +136,23 @@ class Disk:
         """`fsync`, when the settings ask for it."""
         if self.sync:
             os.fsync(fd)
+
+
+def require_distinct(folder: int, name: str, moved: tuple[int, str] | None) -> None:
+    """Return when no other name in the folder differs from `name` in case alone.
+
+    Raises:
+        NameCollisionError: One does, and it is not the one that is `moved`.
+        OSError: The folder cannot be read.
+    """
+    names = set(os.listdir(folder))
+    if name in names:
+        return  # no new name
+    if moved is not None and os.path.samestat(os.fstat(moved[0]), os.fstat(folder)):
+        names.discard(moved[1])
+    key = folded(name)
+    if any(folded(other) == key for other in names):
+        raise NameCollisionError
 
 
 def path_of(at: Location) -> tuple[str, ...]:

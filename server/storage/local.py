@@ -24,6 +24,7 @@ from server.storage.disk import (
     TRASH,
     Disk,
     path_of,
+    require_distinct,
 )
 from server.storage.errors import translated
 from server.storage.file import (
@@ -75,6 +76,17 @@ class LocalStorage:
             require_kept_kind(status)
             return attributes_of(status)
 
+    def require_distinct(self, at: Location, moved: Location | None = None) -> None:
+        """Return when nothing stands beside `at` with its name in other letters."""
+        if not at.collide or not at.parts:
+            return
+        with translated(), self._disk.parent(at) as (folder, name):
+            if moved is None or not moved.parts:
+                require_distinct(folder, name, None)
+                return
+            with self._disk.parent(moved) as source:
+                require_distinct(folder, name, source)
+
     def scan(self, at: Location) -> Iterator[tuple[str, Attributes]]:
         """The folder's files and folders; links and special files are left out."""
         with translated():
@@ -89,7 +101,7 @@ class LocalStorage:
 
     def create(self, at: Location) -> LocalFile:
         """Make a new, empty file; `ExistsError` when something is there."""
-        with translated(), self._disk.claimed(at) as (folder, name):
+        with translated(), self._disk.naming(at) as (folder, name):
             fd = self._disk.confined.open(folder, (name,), _NEW, FILE_MODE)
             file = LocalFile(fd)
             self._disk.flush(folder)
@@ -124,7 +136,7 @@ class LocalStorage:
 
     def make_folder(self, at: Location) -> None:
         """Make a folder."""
-        with translated(), self._disk.parent(at) as (folder, name):
+        with translated(), self._disk.naming(at) as (folder, name):
             os.mkdir(name, 0o700, dir_fd=folder)
             self._disk.flush(folder)
 
@@ -237,7 +249,7 @@ class LocalStorage:
         confined = self._disk.confined
         with (
             self._disk.special(to.root.contract_id, TRASH) as trash,
-            self._disk.claimed(to) as (to_folder, to_name),
+            self._disk.naming(to, source) as (to_folder, to_name),
         ):
             if not replace or not _is_there(to_folder, to_name):
                 confined.rename_new(folder, name, to_folder, to_name)

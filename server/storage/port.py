@@ -1,7 +1,7 @@
 """What the VFS asks of a store of files; it belongs to the VFS, not to a disk."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final, Protocol
 
@@ -42,6 +42,8 @@ class Location:
 
     root: Root
     parts: tuple[str, ...] = ()
+    collide: bool = field(default=False, compare=False)
+    """Whether a new name must differ from its neighbours in more than case or width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,14 @@ class Storage(Protocol):
 
     def attributes(self, at: Location) -> Attributes:
         """What is there; `NotFoundError` when nothing is."""
+        ...
+
+    def require_distinct(self, at: Location, moved: Location | None = None) -> None:
+        """Return when nothing stands beside `at` with its name in other letters.
+
+        All that makes a name asks again, with the folder to itself. `moved` is left
+        out of it: it bears that name no longer afterwards.
+        """
         ...
 
     def scan(self, at: Location) -> Iterator[tuple[str, Attributes]]:

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from server.audit.gate import Act
-from server.model.errors import PathRefusedError
+from server.model.errors import NotEmptyError, NotFolderError, PathRefusedError
+from server.model.folder import MacFiles
+from server.model.name import is_mac_file
 from server.model.operation import Right
 from server.model.path import DEPTH_MAX, PATH_BYTES_MAX, VirtualPath
 from server.storage.port import Attributes, Location, Storage
 from server.vfs.entry import Entry, entry_of
 from server.vfs.ground import Ground
+from server.vfs.naming import listed, told
 from server.vfs.tree import Place
 
 if TYPE_CHECKING:
@@ -33,7 +36,10 @@ def entries_of(ground: Ground, place: Place) -> Iterator[Entry]:
         return _virtual(ground, place.path)
     # The scan opens the folder now, so that its errors come with the call.
     found = ground.storage.scan(place.location)
-    below = (entry_of(place.path.child(name), attributes) for name, attributes in found)
+    below = (
+        entry_of(place.path.child(name), attributes)
+        for name, attributes in listed(ground.storage, place, found)
+    )
     if Right.LIST in place.rights:
         return below
     return (entry for entry in below if _leads_on(ground, entry.path))
@@ -54,6 +60,28 @@ def _virtual(ground: Ground, path: VirtualPath) -> Iterator[Entry]:
             yield entry_of(child.path, found)
 
 
+def remove_empty(ground: Ground, act: Act, place: Place) -> None:
+    """Remove a folder that looks empty; the files of macOS it hides go to the trash.
+
+    Raises:
+        NotFolderError: It is a file.
+        NotEmptyError: It holds something that a listing shows.
+    """
+    if not ground.must_find(place).is_folder:
+        raise NotFolderError("That is a file.")
+    hiding, held = place.rules.mac_files is not MacFiles.KEEP, False
+    for name, _ in ground.storage.scan(place.stored()):
+        if not hiding or not is_mac_file(name):
+            raise NotEmptyError("The folder is not empty.")
+        held = True
+    act.begin()
+    if held:
+        tell_children(act, ground.storage, place)
+        ground.storage.trash(act.id, place.stored())
+    else:
+        ground.storage.remove_folder(place.stored())
+
+
 def tell_children(
     act: Act, storage: Storage, place: Place, target: Place | None = None
 ) -> None:
@@ -67,7 +95,7 @@ def tell_children(
         if attributes.is_folder:
             continue
         child: Fields = {
-            "path": str(VirtualPath((*place.path.parts, *inside))),
+            "path": str(_path(place, inside)),
             "size": attributes.size,
         }
         if moved is not None:
@@ -80,14 +108,18 @@ def tell_replaced(act: Act, storage: Storage, place: Place) -> None:
     for inside, attributes in _walk(storage, place.stored()):
         if not attributes.is_folder:
             act.progress(
-                path=str(VirtualPath((*place.path.parts, *inside))),
+                path=str(_path(place, inside)),
                 size=attributes.size,
                 detail={"replaced": True},
             )
 
 
+def _path(place: Place, inside: Inside) -> VirtualPath:
+    return VirtualPath((*place.path.parts, *map(told, inside)))
+
+
 def _named(target: Place, inside: Inside) -> VirtualPath:
-    path = VirtualPath((*target.path.parts, *inside))
+    path = _path(target, inside)
     if len(path.parts) > DEPTH_MAX:
         raise PathRefusedError("Too many folders in the path.", rule="path_depth")
     if len(str(path).encode()) > PATH_BYTES_MAX:

@@ -10,9 +10,9 @@ from typing import Final
 
 from server.auth.snapshot import Snapshot
 from server.model.errors import LinkRefusedError, PathRefusedError
-from server.model.identity import Actor, LoginKind
+from server.model.identity import Actor
 from server.model.operation import Operation, Right, format_rights
-from server.model.path import NameRule, VirtualPath
+from server.model.path import VirtualPath
 from server.vfs.ground import require_movable, require_visible
 from server.vfs.tree import Place, Tree
 
@@ -75,7 +75,7 @@ def decide(
         NotFoundError: Outside `/private` and `/shared`.
     """
     tree = Tree(actor, lambda: accounts, made_ns=0)
-    place = tree.place(_parse(actor, raw))
+    place = tree.place(VirtualPath.sent_by(actor, raw))
     if operation is Operation.LIST:
         if not place.passable:
             place.require(Right.LIST)
@@ -84,7 +84,9 @@ def decide(
     elif operation is Operation.SYMLINK:
         raise LinkRefusedError
     elif operation in {Operation.RENAME, Operation.COPY}:
-        _require_both(operation, place, tree.place(_parse(actor, target_raw)))
+        _require_both(
+            operation, place, tree.place(VirtualPath.sent_by(actor, target_raw))
+        )
     else:
         if operation in _OF_FOLDERS:
             require_movable(place)
@@ -92,11 +94,6 @@ def decide(
     return Permission(
         str(place.path), format_rights(place.rights), _remark(operation, place)
     )
-
-
-def _parse(actor: Actor, raw: str) -> VirtualPath:
-    rule = NameRule.MAP if actor.kind is LoginKind.INTAKE else NameRule.REFUSE
-    return VirtualPath.parse(raw, rule)
 
 
 def _require_both(operation: Operation, place: Place, target: Place) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from server.audit.gate import Gate
 from server.auth.snapshot import Snapshot
 from server.model.clock import Clock
+from server.model.folder import CaseRule, FolderRules, MacFiles
 from server.model.session import Session
 from server.settings.schema import Settings
 from server.storage.port import Storage
+from server.vfs.dropping import Dropped, Dropping
 from server.vfs.ground import Ground, Rules
 from server.vfs.tree import Tree
 from server.vfs.view import View
@@ -30,6 +32,11 @@ class FileSystem:
         self._storage = storage
         self._accounts = accounts
         self._made_ns = clock.time_us() * 1000
+        self._dropped = Dropped(clock)
+        self._private = FolderRules(
+            case=CaseRule(settings.storage.private_case),
+            mac_files=MacFiles(settings.storage.private_mac_files),
+        )
         self._rules = Rules(
             clock=clock,
             sync=settings.storage.sync == "close",
@@ -40,13 +47,19 @@ class FileSystem:
 
     def view(self, session: Session) -> View:
         """The files as this session may see and change them."""
-        tree = Tree(session.actor, self._accounts, made_ns=self._made_ns)
+        tree = Tree(
+            session.actor,
+            self._accounts,
+            made_ns=self._made_ns,
+            private=self._private,
+        )
         return View(
             Ground(
                 session=session,
                 tree=tree,
                 gate=self._gate,
                 storage=self._storage,
+                dropping=Dropping(session, self._gate, self._storage, self._dropped),
                 rules=self._rules,
             )
         )

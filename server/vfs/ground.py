@@ -18,11 +18,13 @@ from server.model.errors import (
 )
 from server.model.identity import LoginKind
 from server.model.operation import Operation, Right
-from server.model.path import NameRule, VirtualPath
+from server.model.path import VirtualPath
 from server.model.session import Session
 from server.storage.port import Attributes, Location, Storage, StoredFile
+from server.vfs.dropping import Dropping
 from server.vfs.entry import Disposition
 from server.vfs.keeping import keeper
+from server.vfs.naming import settled
 from server.vfs.tree import Place, Tree
 
 NOTHING_THERE = "There is no such file or folder."
@@ -49,6 +51,7 @@ class Ground:
     tree: Tree
     gate: Gate
     storage: Storage
+    dropping: Dropping
     rules: Rules
     deposited: set[int] = field(default_factory=set)
     """Inodes of the files that this session itself made: a depositor may still change
@@ -94,22 +97,15 @@ class Ground:
             RightsRefusedError: No such shared folder, or no grant on it.
         """
         self.session.require_live()
-        path = self._parse(raw)
-        act.note(path=str(path))
-        place = self.tree.place(path)
+        place = self._place(raw, lambda path: act.note(path=path))
         if place.location is not None:
             act.note(folder=place.folder, detail={"root": str(place.location.root)})
-            self.storage.prepare(place.location.root)
         return place
 
     def enter_target(self, act: Act, raw: str) -> Place:
         """As `enter`, for where a rename or copy leads."""
-        path = self._parse(raw)
-        act.note(target=str(path))
-        place = self.tree.place(path)
-        root = place.stored().root
-        act.note(detail={"target_root": str(root)})
-        self.storage.prepare(root)
+        place = self._place(raw, lambda path: act.note(target=path))
+        act.note(detail={"target_root": str(place.stored().root)})
         return place
 
     def require_running(self) -> None:
@@ -130,6 +126,10 @@ class Ground:
             return self.storage.attributes(place.location)
         except (NotFoundError, NotFolderError):
             return None
+
+    def seen(self, place: Place) -> Attributes | None:
+        """As `found`, or what the session may believe to be there."""
+        return self.found(place) or self.dropping.find(place)
 
     def must_find(self, place: Place) -> Attributes:
         """What is there now.
@@ -170,6 +170,7 @@ class Ground:
         if found is None:
             if not disposition.create:
                 raise NotFoundError(NOTHING_THERE)
+            self.storage.require_distinct(place.stored())
             return None
         if found.is_folder:
             raise IsFolderError("That is a folder.")
@@ -196,12 +197,13 @@ class Ground:
         return found
 
     def found_at_target(
-        self, place: Place, target: Place, *, overwrite: bool
+        self, place: Place, target: Place, *, overwrite: bool, moves: bool
     ) -> Attributes | None:
-        """What a rename or copy would replace.
+        """What a rename (which moves) or copy would replace.
 
         Raises:
             PathRefusedError: One path holds the other.
+            NameCollisionError: Something is beside it that differs only in case.
             ExistsError: Something is there and may not be replaced.
             RightsRefusedError: It may not be changed.
         """
@@ -213,6 +215,8 @@ class Ground:
         target.require(Right.WRITE)
         found = self.found(target)
         if found is None:
+            moved = place.stored() if moves else None
+            self.storage.require_distinct(target.stored(), moved)
             return None
         if not overwrite:
             raise ExistsError("There is a file or folder of that name already.")
@@ -239,9 +243,19 @@ class Ground:
                 rule="deposit_only",
             )
 
-    def _parse(self, raw: str) -> VirtualPath:
-        rule = NameRule.MAP if self.intake else NameRule.REFUSE
-        return VirtualPath.parse(raw, rule)
+    def _place(self, raw: str, note: Callable[[str], None]) -> Place:
+        """Where a client's path leads; it is noted before anything is refused."""
+        actor = self.session.actor
+        path = VirtualPath.sent_by(actor, raw)
+        note(str(path))
+        place = self.tree.place(path)
+        if place.location is None:
+            return place
+        self.storage.prepare(place.location.root)
+        found = settled(self.storage, self.tree, place, actor.charset)
+        if found.path != path:
+            note(str(found.path))
+        return found
 
 
 def require_visible(place: Place) -> None:

@@ -34,6 +34,7 @@ class Openings:
         with ground.act(Operation.READ, raw) as act:
             place = ground.enter(act, raw)
             place.require(Right.READ)
+            ground.dropping.concerns(act, place, ground.found(place))
             act.note(size=ground.must_find_file(place).size)
             ground.require_running()
             act.begin()
@@ -60,6 +61,8 @@ class Openings:
             if disposition.read:
                 place.require(Right.READ)
             found = ground.found_for_writing(place, disposition)
+            if ground.dropping.concerns(act, place, found):
+                return self._dropped(act, place)
             fresh = found is None or disposition.truncate
             opening = self._begin(act, place, found, fresh, staged=ground.intake)
             if fresh and changes.mode is not None:
@@ -78,6 +81,8 @@ class Openings:
             place = ground.enter(act, raw)
             place.require(Right.WRITE)
             found = ground.found_for_writing(place, Disposition(create=True))
+            if ground.dropping.concerns(act, place, found):
+                return self._dropped(act, place)
             opening = self._begin(act, place, found, fresh=True, staged=True)
             act.keep()
             return self._opened(opening)
@@ -160,6 +165,25 @@ class Openings:
             sync=ground.rules.sync,
             publish=publish,
             discard=discard,
+        )
+
+    def _dropped(self, act: Act, place: Place) -> OpenFile:
+        """A file that takes what comes, and is gone at its end (docs/adr/0023)."""
+        ground = self._ground
+        file = ground.dropping.file(act, place)
+        return self._opened(
+            Opening(
+                act=act,
+                session=ground.session,
+                place=place,
+                file=file,
+                permitted=ground.tree.standing(place, Right.WRITE),
+                running=ground.gate.require_running,
+                readable=True,
+                writable=True,
+                sync=False,
+                publish=lambda: ground.dropping.end(place, file),
+            )
         )
 
     def _emptied(self, act: Act, at: Location) -> StoredFile:

@@ -10,6 +10,7 @@ from typing import Final
 from server.auth.rights import leads_to_grant, rights_on_private, rights_on_shared
 from server.auth.snapshot import Folder, Snapshot
 from server.model.errors import NotFoundError, RightsRefusedError
+from server.model.folder import USUAL, CaseRule, FolderRules
 from server.model.identity import Actor
 from server.model.operation import Right
 from server.model.path import VirtualPath
@@ -31,6 +32,8 @@ class Place:
     rights: Right
     passable: bool
     """Whether a grant lies below, so that the way there may be listed."""
+    rules: FolderRules = USUAL
+    """How its folder keeps names."""
 
     def require(self, right: Right) -> None:
         """Return when the session has `right` here.
@@ -64,12 +67,25 @@ class Tree:
     """Finds places for one actor over the newest accounts."""
 
     def __init__(
-        self, actor: Actor, accounts: Callable[[], Snapshot], *, made_ns: int
+        self,
+        actor: Actor,
+        accounts: Callable[[], Snapshot],
+        *,
+        made_ns: int,
+        private: FolderRules = USUAL,
     ) -> None:
-        """See the tree as `actor`; virtual folders bear the time `made_ns`."""
+        """See the tree as `actor`.
+
+        Args:
+            actor: Whose `/private` and grants count.
+            accounts: The newest ones.
+            made_ns: The time that virtual folders bear.
+            private: How private folders keep names.
+        """
         self._actor = actor
         self._accounts = accounts
         self._made_ns = made_ns
+        self._rules = private
 
     def place(self, path: VirtualPath) -> Place:
         """Where a path leads.
@@ -144,8 +160,14 @@ class Tree:
                 "This login has no files of its own.", rule="no_private"
             )
         root = Root(actor.contract_id, PRIVATE, actor.login_id)
+        rules = self._rules
         return Place(
-            path, "/private", Location(root, path.parts[1:]), rights, passable=False
+            path,
+            "/private",
+            _location(root, path.parts[1:], rules),
+            rights,
+            passable=False,
+            rules=rules,
         )
 
     def _shared(self, path: VirtualPath) -> Place:
@@ -161,11 +183,18 @@ class Tree:
         return Place(
             path,
             f"/{SHARED}/{folder.name}",
-            Location(Root(folder.contract_id, SHARED, folder.id), inside),
+            _location(
+                Root(folder.contract_id, SHARED, folder.id), inside, folder.rules
+            ),
             rights_on_shared(accounts, login, folder, inside),
             passable=leads_to_grant(accounts, login, folder, inside),
+            rules=folder.rules,
         )
 
     def _folder(self, accounts: Snapshot, name: str) -> Folder | None:
         folders = accounts.folders_of(self._actor.contract_id)
         return next((folder for folder in folders if folder.name == name), None)
+
+
+def _location(root: Root, inside: tuple[str, ...], rules: FolderRules) -> Location:
+    return Location(root, inside, collide=rules.case is CaseRule.COLLIDE)

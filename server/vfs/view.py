@@ -13,8 +13,6 @@ from server.audit.gate import Act
 from server.model.errors import (
     ExistsError,
     IsFolderError,
-    NotEmptyError,
-    NotFolderError,
     NotFoundError,
     ServerError,
 )
@@ -23,7 +21,7 @@ from server.model.operation import Operation, Right
 from server.model.path import VirtualPath
 from server.model.session import Session
 from server.storage.port import Attributes, Changes, Space
-from server.vfs.children import entries_of, tell_children, tell_replaced
+from server.vfs.children import entries_of, remove_empty, tell_children, tell_replaced
 from server.vfs.entry import Disposition, Entry, entry_of
 from server.vfs.ground import (
     NOTHING_THERE,
@@ -64,7 +62,7 @@ class View:
         with self._ground.looking(operation, raw) as act:
             place = self._ground.enter(act, raw)
             require_visible(place)
-            found = self._ground.found(place)
+            found = self._ground.seen(place)
         return None if found is None else entry_of(place.path, found)
 
     def lookup_both(
@@ -81,7 +79,9 @@ class View:
             require_visible(place)
             target = ground.enter_target(act, target_raw)
             require_visible(target)
-            found, replaced = ground.must_find(place), ground.found(target)
+            found, replaced = ground.seen(place), ground.found(target)
+            if found is None:
+                raise NotFoundError(NOTHING_THERE)
         there = None if replaced is None else entry_of(target.path, replaced)
         return entry_of(place.path, found), there
 
@@ -119,7 +119,7 @@ class View:
         with self._ground.looking(Operation.STAT, raw) as act:
             place = self._ground.enter(act, raw)
             require_visible(place)
-            found = self._ground.found(place)
+            found = self._ground.seen(place)
             self._glance(Operation.STAT, place, place.path.parent)
         if found is None:
             raise NotFoundError(NOTHING_THERE)
@@ -201,6 +201,7 @@ class View:
             place.require(Right.WRITE)
             if self._ground.found(place) is not None:
                 raise ExistsError("There is a file or folder of that name already.")
+            self._ground.storage.require_distinct(place.stored())
             act.begin()
             self._ground.storage.make_folder(place.stored())
 
@@ -215,12 +216,7 @@ class View:
             place = self._ground.enter(act, raw)
             require_movable(place)
             place.require(Right.DELETE)
-            if not self._ground.must_find(place).is_folder:
-                raise NotFolderError("That is a file.")
-            for _ in self._ground.storage.scan(place.stored()):
-                raise NotEmptyError("The folder is not empty.")
-            act.begin()
-            self._ground.storage.remove_folder(place.stored())
+            remove_empty(self._ground, act, place)
 
     def delete(self, raw: str) -> None:
         """Move one file to the trash.
@@ -232,6 +228,8 @@ class View:
         with self._ground.act(Operation.DELETE, raw) as act:
             place = self._ground.enter(act, raw)
             place.require(Right.DELETE)
+            if self._ground.dropping.deletes(act, place, self._ground.found(place)):
+                return
             act.note(size=self._ground.must_find_file(place).size)
             act.begin()
             self._ground.storage.trash(act.id, place.stored())
@@ -275,8 +273,12 @@ class View:
             place = ground.enter(act, raw)
             target = ground.enter_target(act, target_raw)
             require_movable(place)
+            if ground.dropping.renames(act, place, target, ground.found(place)):
+                return
             found = ground.found_to_take(place, target)
-            replaced = ground.found_at_target(place, target, overwrite=overwrite)
+            replaced = ground.found_at_target(
+                place, target, overwrite=overwrite, moves=True
+            )
             if replaced is not None and replaced.is_folder and not folders:
                 raise IsFolderError("There is a folder of that name already.")
             # By the inode recovery can tell whether the rename took place.
@@ -316,7 +318,9 @@ class View:
             require_movable(place)
             place.require(Right.READ)
             found = ground.must_find(place)
-            replaced = ground.found_at_target(place, target, overwrite=overwrite)
+            replaced = ground.found_at_target(
+                place, target, overwrite=overwrite, moves=False
+            )
             act.note(size=found.size, detail={"replaces": replaced is not None})
             act.begin()
             tree = place if found.is_folder and deep else None
@@ -333,6 +337,8 @@ class View:
         with self._ground.act(Operation.SETATTR, raw) as act:
             place = self._ground.enter(act, raw)
             place.require(Right.WRITE)
+            if self._ground.dropping.changes(act, place, self._ground.found(place)):
+                return
             found = self._ground.must_find(place)
             self._ground.require_change(place, found)
             if changes.size is not None and found.is_folder:

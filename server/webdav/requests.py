@@ -17,6 +17,7 @@ from wsgidav.request_server import RequestServer
 from server.model.errors import (
     ExistsError,
     LimitError,
+    NameCollisionError,
     NotFoundError,
     PathRefusedError,
     RightsRefusedError,
@@ -231,6 +232,7 @@ class Requests(RequestServer):
             self._require_unlocked(environ, target.parent, "0")
         statuses: dict[type[ServerError], int] = {
             NotFoundError: HTTPStatus.CONFLICT,
+            NameCollisionError: HTTPStatus.CONFLICT,
             # The spelling is known to be good: one path holds the other.
             PathRefusedError: HTTPStatus.FORBIDDEN,
         }

@@ -21,6 +21,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.ServerError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RefusedError: HTTPStatus.FORBIDDEN,
     errors.PathRefusedError: HTTPStatus.BAD_REQUEST,
+    errors.NameCollisionError: HTTPStatus.CONFLICT,
     errors.RightsRefusedError: HTTPStatus.FORBIDDEN,
     errors.LinkRefusedError: HTTPStatus.FORBIDDEN,
     errors.LoginRefusedError: HTTPStatus.UNAUTHORIZED,

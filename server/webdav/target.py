@@ -10,8 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from wsgidav.dav_error import DAVError
 
 from server.model.errors import PathRefusedError
-from server.model.identity import LoginKind
-from server.model.path import NameRule, VirtualPath
+from server.model.path import VirtualPath
 from server.vfs.view import View
 
 
@@ -102,8 +101,7 @@ def canonical(view: View, raw: str) -> VirtualPath:
     Raises:
         PathRefusedError: The spelling is not acceptable; the VFS records that.
     """
-    intake = view.session.actor.kind is LoginKind.INTAKE
-    return VirtualPath.parse(raw, NameRule.MAP if intake else NameRule.REFUSE)
+    return VirtualPath.sent_by(view.session.actor, raw)
 
 
 def tagged(view: View, url: str) -> VirtualPath | None:

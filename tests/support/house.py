@@ -18,6 +18,7 @@ from server.auth.snapshot import (
     LoginState,
     Snapshot,
 )
+from server.model.charset import Charset
 from server.model.clock import SystemClock
 from server.model.identity import Actor, LoginKind, Source
 from server.model.operation import PRESETS, Protocol
@@ -79,7 +80,7 @@ class House:
     leftovers: LocalLeftovers
     files: FileSystem
 
-    def view(self, login: str = "alice") -> View:
+    def view(self, login: str = "alice", charset: Charset = Charset.UTF8) -> View:
         """The files as `login` sees them in a new session."""
         actor = Actor(
             protocol=Protocol.SFTP,
@@ -90,6 +91,7 @@ class House:
             kind=KINDS[login],
             source=Source(ip="127.0.0.1", port=5000),
             session=f"s-{login}",
+            charset=charset,
         )
         return self.files.view(Session(actor, started_us=0))
 
@@ -121,6 +123,7 @@ def open_house(
     *,
     storage: type[LocalStorage] = LocalStorage,
     audit: AuditSettings | None = None,
+    accounts: Snapshot | None = None,
 ) -> Iterator[House]:
     """Open a store in `folder`; `storage` may be a faulty subclass."""
     clock = SystemClock()
@@ -142,7 +145,7 @@ def open_house(
     files = FileSystem(
         gate=gate,
         storage=store,
-        accounts=lambda: ACCOUNTS,
+        accounts=lambda: accounts or ACCOUNTS,
         settings=settings,
         clock=clock,
     )

@@ -192,6 +192,10 @@ def test_a_device_is_issued_locked_and_removed(run: Run, tmp_path: Path) -> None
     assert "sessions were cut" in run("device", "lock", "demo@main", "pc").err
     assert run("device", "show", "demo@main", "pc", "--json").data["state"] == "locked"
     assert run("device", "unlock", "demo@main", "pc").code == 0
+    changed = run("device", "change", "demo@main", "pc", "--charset", "cp932", "--json")
+    assert (changed.data["charset"], changed.data["secret"]) == ("cp932", "set")
+    assert run("device", "change", "demo@main", "pc").code == 2
+    assert run("device", "change", "demo@main", "none", "--note", "x").code == 1
     assert run("device", "remove", "demo@main", "pc").code == 0
 
 
@@ -233,6 +237,15 @@ def test_folders_are_granted_to_logins_and_groups(run: Run) -> None:
         {"path": "sales/2026", "to": "@team", "rights": "list,read"}
     ]
     assert "sales/2026" in run("folder", "list", "main").out
+    assert (listed["sales"]["case"], listed["sales"]["mac_files"]) == (
+        "distinct",
+        "keep",
+    )
+    changed = run("folder", "change", "main", "sales", "--mac-files", "drop", "--json")
+    assert changed.data["mac_files"] == "drop"
+    assert changed.data["case"] == "distinct"
+    assert run("folder", "change", "main", "sales").code == 2
+    assert run("folder", "change", "main", "none", "--case", "collide").code == 1
     assert run("group", "list", "main", "--json").data[0]["members"] == ["demo"]
     assert run("folder", "grant", "main", "sales/2026", "@team", "none").code == 0
     assert run("group", "leave", "main", "team", "demo").code == 0

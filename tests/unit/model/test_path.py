@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.model.errors import PathRefusedError
-from server.model.path import (
-    NAME_BYTES_MAX,
-    NameRule,
-    VirtualPath,
-    absolute,
-)
+from server.model.name import NAME_BYTES_MAX, NameRule
+from server.model.path import VirtualPath, absolute
+
+NAME_UTF16_MAX = 255
+"""What NTFS and HFS+ hold of a name."""
+
+_ANY = st.text(st.characters(exclude_categories=()), max_size=300)
+"""Lone surrogates too, for bytes that are no text."""
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,12 @@ from server.model.path import (
         ("/private/aux.txt", "windows_device"),
         ("/private/com1 .log", "windows_device"),
         ("/private/\udce3\udc81", "utf8"),
+        ("/private/\u202egnp.exe", "direction_character"),
+        ("/private/a\u2028b", "control_character"),
+        ("/private/\ufeffa", "control_character"),
+        ("/private/a\uffff", "no_character"),
+        ("/private/a\ufdd0", "no_character"),
+        ("/private/a\U0001fffe", "no_character"),
         ("/private/" + "a" * 256, "name_length"),
         ("/private/" + "見" * 86, "name_length"),
         ("/" + "a/" * 65, "path_depth"),
@@ -51,7 +59,18 @@ def test_a_bad_spelling_is_refused_by_the_rule_it_breaks(raw: str, rule: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["見積書 (2026年).pdf", "a b c", "😀.txt", ".hidden", "a..b", "nul-1", "con_"],
+    [
+        "見積書 (2026年).pdf",
+        "a b c",
+        "😀.txt",
+        "👩\u200d💻.txt",
+        ".hidden",
+        "a..b",
+        "nul-1",
+        "con_",
+        "~$見積.xlsx",
+        "._ガ",
+    ],
 )
 def test_an_ordinary_name_is_kept_as_it_is(name: str) -> None:
     """Japanese names, spaces and emoji survive."""
@@ -73,7 +92,15 @@ def test_empty_parts_are_dropped() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "kept"),
-    [("a:b?.pdf", "a：b？.pdf"), ("con.txt", "_con.txt"), ("x. .", "x．\u3000．")],  # noqa: RUF001
+    [
+        ("a:b?.pdf", "a：b？.pdf"),  # noqa: RUF001 - full width is meant
+        ("表\\ソ", "表＼ソ"),  # noqa: RUF001 - full width is meant
+        ("con.txt", "_con.txt"),
+        ("x. .", "x．\u3000．"),  # noqa: RUF001 - full width is meant
+        ("scan\udc83\udca1.pdf", "scan%83%A1.pdf"),
+        ("a\n\u202eb", "a%0A%E2%80%AEb"),
+        ("%0\ufffe\u0301", "%0%EF%BF%BÉ"),
+    ],
 )
 def test_a_scanner_gets_its_name_mapped_instead(raw: str, kept: str) -> None:
     """A scanner cannot choose its names, and a scan must not be lost over one."""
@@ -101,7 +128,7 @@ def test_dots_are_resolved_for_sftp_but_never_above_the_root(
     assert absolute(raw, "/private") == text
 
 
-@given(st.text(max_size=300))
+@given(_ANY)
 def test_what_is_accepted_is_safe_and_stable(raw: str) -> None:
     """Whatever a client sends: refused, or a path without any way out of the tree."""
     try:
@@ -114,10 +141,25 @@ def test_what_is_accepted_is_safe_and_stable(raw: str) -> None:
         assert "/" not in part
         assert "\0" not in part
         assert len(part.encode()) <= NAME_BYTES_MAX
+        assert len(part.encode("utf-16-le")) // 2 <= NAME_UTF16_MAX
     assert VirtualPath.parse(str(path)) == path
 
 
-@given(st.text(max_size=60))
+def test_a_scan_with_a_name_that_is_too_long_keeps_its_kind_and_is_told_apart() -> None:
+    """A title read from the page may be long; its extension opens the right program."""
+    names = {
+        VirtualPath.parse(f"/private/{'請求' * 60}{end}.pdf", NameRule.MAP).name
+        for end in "AB"
+    }
+
+    assert len(names) == 2
+    for name in names:
+        assert name.startswith("請求請求")
+        assert name.endswith(".pdf")
+        assert NAME_BYTES_MAX - 4 < len(name.encode()) <= NAME_BYTES_MAX
+
+
+@given(_ANY)
 def test_what_a_scanner_sends_is_safe_too(raw: str) -> None:
     """Mapping never makes a name that the strict rule would refuse."""
     try:

@@ -1,0 +1,173 @@
+"""Files of macOS in a folder that drops them: taken, forgotten, counted.
+
+Such an act changes nothing that lasts and shows nothing to anybody, so the trail has
+one row for many of them (docs/adr/0023). What was dropped is remembered for a minute
+by its size and time alone: macOS gives a copy up when the file that it has just
+written is not there.
+"""
+
+import itertools
+import threading
+from typing import Final
+
+from server.audit.gate import Act, Gate
+from server.model.clock import Clock
+from server.model.errors import NotFoundError
+from server.model.folder import MacFiles
+from server.model.name import is_mac_file
+from server.model.session import Session
+from server.storage.port import Attributes, Location, Storage, StoredFile
+from server.vfs.tree import Place
+
+REMEMBERED_MAX: Final = 1000
+REMEMBERED_NS: Final = 60_000_000_000
+REASON: Final = "dropped"
+_MODE: Final = 0o600
+_FIRST_INODE: Final = 1 << 63  # no disk of ours counts so far
+
+Key = tuple[str, Location]
+"""Whose, and where."""
+
+
+class Dropped:
+    """What the logins of a process had dropped in the last minute. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Remember by `clock`."""
+        self._clock = clock
+        self._inodes = itertools.count(_FIRST_INODE)
+        self._lock = threading.Lock()  # Guards the next. Taken before none.
+        self._kept: dict[Key, tuple[int, Attributes]] = {}  # the oldest first
+
+    def remember(self, key: Key, size: int) -> None:
+        """It was written just now."""
+        now_ns = self._clock.time_us() * 1000
+        attributes = Attributes(
+            is_folder=False,
+            size=size,
+            mode=_MODE,
+            mtime_ns=now_ns,
+            atime_ns=now_ns,
+            ctime_ns=now_ns,
+            inode=next(self._inodes),
+        )
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = (self._clock.mono_ns() + REMEMBERED_NS, attributes)
+            while len(self._kept) > REMEMBERED_MAX:
+                del self._kept[next(iter(self._kept))]
+
+    def find(self, key: Key) -> Attributes | None:
+        """What it looked like; None when it was not dropped, or long ago."""
+        with self._lock:
+            until_ns, attributes = self._kept.get(key, (0, None))
+        return attributes if self._clock.mono_ns() < until_ns else None
+
+    def forget(self, key: Key) -> Attributes | None:
+        """As `find`, for the last time."""
+        found = self.find(key)
+        with self._lock:
+            self._kept.pop(key, None)
+        return found
+
+
+class Dropping:
+    """The files of macOS that one session has dropped."""
+
+    def __init__(
+        self, session: Session, gate: Gate, storage: Storage, dropped: Dropped
+    ) -> None:
+        """Count by `gate` and remember in `dropped`."""
+        self._session = session
+        self._gate = gate
+        self._storage = storage
+        self._dropped = dropped
+
+    def find(self, place: Place) -> Attributes | None:
+        """What the session may see of a file that is not there."""
+        return self._dropped.find(self._key(place)) if _drops(place) else None
+
+    def concerns(self, act: Act, place: Place, found: Attributes | None) -> bool:
+        """Whether the act is about a dropped file; then it is counted from here on.
+
+        Args:
+            act: Not begun.
+            place: What it is about.
+            found: What is really there: such a file is kept as others are.
+
+        Raises:
+            AuditUnavailableError: It cannot be counted, so it must not be answered.
+        """
+        if found is not None or not _drops(place):
+            return False
+        act.forgo()
+        self._gate.glance(
+            self._session.fields,
+            act.operation,
+            folder_path=str(place.path.parent),
+            path=str(place.path),
+            folder=place.folder,
+            reason=REASON,
+        )
+        return True
+
+    def changes(self, act: Act, place: Place, found: Attributes | None) -> bool:
+        """Whether an act that changes a file is about a dropped one.
+
+        Raises:
+            NotFoundError: It is, and long forgotten.
+        """
+        concerned = self.concerns(act, place, found)
+        if concerned and self.find(place) is None:
+            raise _missing()
+        return concerned
+
+    def deletes(self, act: Act, place: Place, found: Attributes | None) -> bool:
+        """Whether a delete is of a dropped file; then it is done.
+
+        Raises:
+            NotFoundError: It is, and long forgotten.
+        """
+        concerned = self.changes(act, place, found)
+        if concerned:
+            self._dropped.forget(self._key(place))
+        return concerned
+
+    def renames(
+        self, act: Act, place: Place, target: Place, found: Attributes | None
+    ) -> bool:
+        """Whether a rename is of a dropped file; then it is done.
+
+        Raises:
+            NotFoundError: It is, and there is nothing to become a file.
+        """
+        if not self.changes(act, place, found):
+            return False
+        dropped = self._dropped.forget(self._key(place))
+        if dropped is None or not _drops(target):
+            raise _missing()
+        self._dropped.remember(self._key(target), dropped.size)
+        return True
+
+    def file(self, act: Act, place: Place) -> StoredFile:
+        """A file without a name, which is gone when it is closed."""
+        contract_id = place.stored().root.contract_id
+        file = self._storage.stage(contract_id, act.id)
+        self._storage.unstage(contract_id, act.id, quarantine=False)
+        return file
+
+    def end(self, place: Place, file: StoredFile) -> None:
+        """It was written to its end."""
+        self._dropped.remember(self._key(place), file.attributes().size)
+
+    def _key(self, place: Place) -> Key:
+        return self._session.actor.login_id, place.stored()
+
+
+def _drops(place: Place) -> bool:
+    dropping = place.rules.mac_files is MacFiles.DROP
+    return dropping and place.location is not None and is_mac_file(place.path.name)
+
+
+def _missing() -> NotFoundError:
+    return NotFoundError("There is no such file or folder.")
