@@ -1,13 +1,14 @@
 """Files of macOS in a folder that drops them: taken, forgotten, counted.
 
 Such an act changes nothing that lasts and shows nothing to anybody, so the trail has
-one row for many of them (docs/adr/0023). What was dropped is remembered for a minute
-by its size and time alone: macOS gives a copy up when the file that it has just
-written is not there.
+one row for many of them (docs/adr/0023). What was dropped is remembered for a minute,
+for its writer alone: macOS makes such a file empty, then looks at it, locks it, reads
+it and writes it again, and gives a copy up when it is not there.
 """
 
 import itertools
 import threading
+from dataclasses import dataclass
 from typing import Final
 
 from server.audit.gate import Act, Gate
@@ -19,7 +20,9 @@ from server.model.session import Session
 from server.storage.port import Attributes, Location, Storage, StoredFile
 from server.vfs.tree import Place
 
-REMEMBERED_MAX: Final = 1000
+REMEMBERED_MAX: Final = 256
+CONTENT_BYTES_MAX: Final = 65536
+"""Of longer ones only the size is remembered."""
 REMEMBERED_NS: Final = 60_000_000_000
 REASON: Final = "dropped"
 _MODE: Final = 0o600
@@ -27,6 +30,15 @@ _FIRST_INODE: Final = 1 << 63  # no disk of ours counts so far
 
 Key = tuple[str, Location]
 """Whose, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A file that is not there any more."""
+
+    until_ns: int
+    attributes: Attributes
+    content: bytes
 
 
 class Dropped:
@@ -37,9 +49,9 @@ class Dropped:
         self._clock = clock
         self._inodes = itertools.count(_FIRST_INODE)
         self._lock = threading.Lock()  # Guards the next. Taken before none.
-        self._kept: dict[Key, tuple[int, Attributes]] = {}  # the oldest first
+        self._kept: dict[Key, Memory] = {}  # the oldest first
 
-    def remember(self, key: Key, size: int) -> None:
+    def remember(self, key: Key, size: int, content: bytes) -> None:
         """It was written just now."""
         now_ns = self._clock.time_us() * 1000
         attributes = Attributes(
@@ -53,17 +65,20 @@ class Dropped:
         )
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = (self._clock.mono_ns() + REMEMBERED_NS, attributes)
+            until_ns = self._clock.mono_ns() + REMEMBERED_NS
+            self._kept[key] = Memory(until_ns, attributes, content)
             while len(self._kept) > REMEMBERED_MAX:
                 del self._kept[next(iter(self._kept))]
 
-    def find(self, key: Key) -> Attributes | None:
-        """What it looked like; None when it was not dropped, or long ago."""
+    def find(self, key: Key) -> Memory | None:
+        """What it was; None when it was not dropped, or long ago."""
         with self._lock:
-            until_ns, attributes = self._kept.get(key, (0, None))
-        return attributes if self._clock.mono_ns() < until_ns else None
+            found = self._kept.get(key)
+        if found is None or self._clock.mono_ns() >= found.until_ns:
+            return None
+        return found
 
-    def forget(self, key: Key) -> Attributes | None:
+    def forget(self, key: Key) -> Memory | None:
         """As `find`, for the last time."""
         found = self.find(key)
         with self._lock:
@@ -85,7 +100,8 @@ class Dropping:
 
     def find(self, place: Place) -> Attributes | None:
         """What the session may see of a file that is not there."""
-        return self._dropped.find(self._key(place)) if _drops(place) else None
+        found = self._dropped.find(self._key(place)) if _drops(place) else None
+        return None if found is None else found.attributes
 
     def concerns(self, act: Act, place: Place, found: Attributes | None) -> bool:
         """Whether the act is about a dropped file; then it is counted from here on.
@@ -146,11 +162,25 @@ class Dropping:
         dropped = self._dropped.forget(self._key(place))
         if dropped is None or not _drops(target):
             raise _missing()
-        self._dropped.remember(self._key(target), dropped.size)
+        size = dropped.attributes.size
+        self._dropped.remember(self._key(target), size, dropped.content)
         return True
 
-    def file(self, act: Act, place: Place) -> StoredFile:
-        """A file without a name, which is gone when it is closed."""
+    def reopened(self, act: Act, place: Place) -> StoredFile:
+        """What was dropped, as a file without a name.
+
+        Raises:
+            NotFoundError: Long forgotten, or too long to be remembered.
+        """
+        found = self._dropped.find(self._key(place))
+        if found is None or len(found.content) < found.attributes.size:
+            raise _missing()
+        file = self.opened(act, place)
+        file.write_at(0, found.content)
+        return file
+
+    def opened(self, act: Act, place: Place) -> StoredFile:
+        """An empty file without a name, which is gone when it is closed."""
         contract_id = place.stored().root.contract_id
         file = self._storage.stage(contract_id, act.id)
         self._storage.unstage(contract_id, act.id, quarantine=False)
@@ -158,7 +188,10 @@ class Dropping:
 
     def end(self, place: Place, file: StoredFile) -> None:
         """It was written to its end."""
-        self._dropped.remember(self._key(place), file.attributes().size)
+        size = file.attributes().size
+        kept = size <= CONTENT_BYTES_MAX
+        content = file.read_at(0, size) if kept else b""
+        self._dropped.remember(self._key(place), size, content)
 
     def _key(self, place: Place) -> Key:
         return self._session.actor.login_id, place.stored()

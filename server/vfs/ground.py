@@ -16,6 +16,7 @@ from server.model.errors import (
     PathRefusedError,
     RightsRefusedError,
 )
+from server.model.event import Json
 from server.model.identity import LoginKind
 from server.model.operation import Operation, Right
 from server.model.path import VirtualPath
@@ -99,13 +100,14 @@ class Ground:
         self.session.require_live()
         place = self._place(raw, lambda path: act.note(path=path))
         if place.location is not None:
-            act.note(folder=place.folder, detail={"root": str(place.location.root)})
+            detail = _lying("root", "stored", place)
+            act.note(folder=place.folder, detail=detail)
         return place
 
     def enter_target(self, act: Act, raw: str) -> Place:
         """As `enter`, for where a rename or copy leads."""
         place = self._place(raw, lambda path: act.note(target=path))
-        act.note(detail={"target_root": str(place.stored().root)})
+        act.note(detail=_lying("target_root", "target_stored", place))
         return place
 
     def require_running(self) -> None:
@@ -168,7 +170,7 @@ class Ground:
         place.stored()
         found = self.found(place)
         if found is None:
-            if not disposition.create:
+            if not disposition.create and self.dropping.find(place) is None:
                 raise NotFoundError(NOTHING_THERE)
             self.storage.require_distinct(place.stored())
             return None
@@ -256,6 +258,15 @@ class Ground:
         if found.path != path:
             note(str(found.path))
         return found
+
+
+def _lying(root: str, stored: str, place: Place) -> dict[str, Json]:
+    """Where a place lies on the disk, for recovery and `kagikura restore`."""
+    at = place.stored()
+    told: dict[str, Json] = {root: str(at.root)}
+    if place.path.parts[-len(at.parts) :] != at.parts and at.parts:
+        told[stored] = [*at.parts]
+    return told
 
 
 def require_visible(place: Place) -> None:

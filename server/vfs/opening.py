@@ -34,7 +34,8 @@ class Openings:
         with ground.act(Operation.READ, raw) as act:
             place = ground.enter(act, raw)
             place.require(Right.READ)
-            ground.dropping.concerns(act, place, ground.found(place))
+            if ground.dropping.concerns(act, place, ground.found(place)):
+                return self._dropped(place, act, ground.dropping.reopened(act, place))
             act.note(size=ground.must_find_file(place).size)
             ground.require_running()
             act.begin()
@@ -62,7 +63,9 @@ class Openings:
                 place.require(Right.READ)
             found = ground.found_for_writing(place, disposition)
             if ground.dropping.concerns(act, place, found):
-                return self._dropped(act, place)
+                known = ground.dropping.find(place) and not disposition.truncate
+                make = ground.dropping.reopened if known else ground.dropping.opened
+                return self._dropped(place, act, make(act, place), writes=True)
             fresh = found is None or disposition.truncate
             opening = self._begin(act, place, found, fresh, staged=ground.intake)
             if fresh and changes.mode is not None:
@@ -82,7 +85,8 @@ class Openings:
             place.require(Right.WRITE)
             found = ground.found_for_writing(place, Disposition(create=True))
             if ground.dropping.concerns(act, place, found):
-                return self._dropped(act, place)
+                file = ground.dropping.opened(act, place)
+                return self._dropped(place, act, file, writes=True)
             opening = self._begin(act, place, found, fresh=True, staged=True)
             act.keep()
             return self._opened(opening)
@@ -167,22 +171,24 @@ class Openings:
             discard=discard,
         )
 
-    def _dropped(self, act: Act, place: Place) -> OpenFile:
+    def _dropped(
+        self, place: Place, act: Act, file: StoredFile, *, writes: bool = False
+    ) -> OpenFile:
         """A file that takes what comes, and is gone at its end (docs/adr/0023)."""
         ground = self._ground
-        file = ground.dropping.file(act, place)
+        right = Right.WRITE if writes else Right.READ
         return self._opened(
             Opening(
                 act=act,
                 session=ground.session,
                 place=place,
                 file=file,
-                permitted=ground.tree.standing(place, Right.WRITE),
+                permitted=ground.tree.standing(place, right),
                 running=ground.gate.require_running,
                 readable=True,
-                writable=True,
+                writable=writes,
                 sync=False,
-                publish=lambda: ground.dropping.end(place, file),
+                publish=(lambda: ground.dropping.end(place, file)) if writes else None,
             )
         )
 

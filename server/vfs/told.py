@@ -26,9 +26,12 @@ def location_in(record: Fields, path: str = "path", root: str = "root") -> Locat
     Raises:
         KeyError: It does not say.
     """
-    text = cast("str", record.get(path, ""))
-    place = Root.parse(str(detail_of(record)[root]))
-    return Location(place, inside_of(text))
+    detail = detail_of(record)
+    place = Root.parse(str(detail[root]))
+    # Where the disk has another spelling of the name (`vfs.naming`), it is told, too.
+    stored = cast("list[str] | None", detail.get(root.replace("root", "stored")))
+    inside = inside_of(cast("str", record.get(path, "")))
+    return Location(place, inside if stored is None else tuple(stored))
 
 
 def inside_of(path: str) -> tuple[str, ...]:
