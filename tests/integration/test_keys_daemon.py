@@ -1,8 +1,6 @@
 """A new person's first day, and the days after: commands and real clients."""
 
 import subprocess
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -10,39 +8,12 @@ import pytest
 
 from server.auth import certificates
 from tests.support.daemon import Daemon
-from tests.support.openssh import OpenSsh
+from tests.support.openssh import Someone, client
 from tests.support.sftp import new_key
 from tests.support.waiting import until
 from tests.support.webdav import curl
 
 PASSWORD = "kasa to nagagutsu 7"
-
-
-@dataclass(frozen=True)
-class Someone:
-    name: str
-    key: Path
-
-
-@dataclass(frozen=True)
-class Door:
-    """What the client asks of a house."""
-
-    daemon: Daemon
-
-    @property
-    def port(self) -> int:
-        return self.daemon.sftp_port
-
-    @property
-    def folder(self) -> Path:
-        return self.daemon.folder
-
-
-def client(daemon: Daemon, who: Someone, **told: str) -> OpenSsh:
-    door: Any = Door(daemon)
-    person: Any = who
-    return OpenSsh(door, person, [who.key], **told)
 
 
 def waiting_key(daemon: Daemon) -> dict[str, Any]:

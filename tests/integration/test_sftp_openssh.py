@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyotp
@@ -203,15 +204,6 @@ def test_scp_of_a_missing_file_fails(client: OpenSsh, tmp_path: Path) -> None:
     assert client.scp("REMOTE:nothing", str(tmp_path / "x")).returncode != 0
 
 
-@pytest.mark.parametrize("arguments", [["true"], ["-T"], ["-s", "shell"]])
-def test_commands_and_shells_are_refused(client: OpenSsh, arguments: list[str]) -> None:
-    """Files are all there is."""
-    result = client.ssh(*arguments)
-
-    assert result.returncode != 0
-    assert not result.stdout
-
-
 def test_ports_are_not_forwarded(client: OpenSsh) -> None:
     """Else a login would be a way into the office's network."""
     result = client.ssh("-W", f"127.0.0.1:{client.house.port}")
@@ -252,8 +244,57 @@ def test_a_registered_key_offered_fifth_still_logs_in(
 ) -> None:
     """People have agents full of keys; unsigned queries are no failed tries."""
     strangers = [new_key(tmp_path / f"stranger{number}") for number in range(8)]
+    keys = [*strangers[:4], alice.key, *strangers[4:]]
 
-    done(OpenSsh(house, alice, [*strangers, alice.key]).sftp("ls"))
+    with agent(tmp_path, keys) as told:
+        done(OpenSsh(house, alice, [], more=told).sftp("ls"))
+
+    assert not house.records(operation="login", outcome="refused")
+
+
+@contextmanager
+def agent(folder: Path, keys: Sequence[Path]) -> Iterator[list[str]]:
+    """OpenSSH's own agent that holds these keys, as options of a client."""
+    path = str(folder / "agent")
+    with subprocess.Popen(
+        ["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(lambda: Path(path).exists(), what="the agent listens")
+            for key in keys:
+                subprocess.run(
+                    ["ssh-add", "-q", key],
+                    env={**os.environ, "SSH_AUTH_SOCK": path},
+                    check=True,
+                )
+            yield [f"-oIdentityAgent={path}", "-oIdentitiesOnly=no"]
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("order", "rules"),
+    [
+        ("publickey,password", []),
+        ("publickey,keyboard-interactive", []),
+        ("password,publickey", ["no_key_proved"]),
+        ("password", ["no_key_proved"]),
+        ("keyboard-interactive", ["no_key_proved"]),
+        ("publickey", ["gave_up"]),
+    ],
+)
+def test_the_key_comes_first(
+    house: SftpHouse, alice: Person, order: str, rules: list[str]
+) -> None:
+    """A right password before the key is refused like a wrong one, and forgotten."""
+    preferred = [f"-oPreferredAuthentications={order}"]
+
+    result = OpenSsh(house, alice, [alice.key], more=preferred).sftp("ls")
+
+    until(lambda: house.records(operation="login"), what="the login's end is on record")
+    refused = house.records(operation="login", outcome="refused")
+    assert [one["rule"] for one in refused] == rules
+    assert (result.returncode == 0) == (rules == [])
 
 
 def test_rekeying_in_the_middle_of_a_transfer_loses_nothing(

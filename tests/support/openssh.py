@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.support.daemon import Daemon
 from tests.support.sftp import PASSWORD, Person, SftpHouse
 from tests.support.waiting import until
 
@@ -85,6 +87,7 @@ class OpenSsh:
     def options(self) -> list[str]:
         keys = [f"-oIdentityFile={key}" for key in self.keys]
         return [
+            *self.more,  # the first value of an option counts
             "-F/dev/null",
             "-oStrictHostKeyChecking=no",
             f"-oUserKnownHostsFile={self.house.folder / 'known_hosts'}",
@@ -93,7 +96,6 @@ class OpenSsh:
             "-oNumberOfPasswordPrompts=1",
             "-oLogLevel=ERROR",
             *keys,
-            *self.more,
         ]
 
     def _run(
@@ -127,3 +129,33 @@ class OpenSsh:
         )
         path.chmod(0o700)
         return path
+
+
+@dataclass(frozen=True)
+class Someone:
+    """A person of a served store."""
+
+    name: str
+    key: Path
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the client asks of a house."""
+
+    daemon: Daemon
+
+    @property
+    def port(self) -> int:
+        return self.daemon.sftp_port
+
+    @property
+    def folder(self) -> Path:
+        return self.daemon.folder
+
+
+def client(daemon: Daemon, who: Someone, **told: Any) -> OpenSsh:  # noqa: ANN401 - OpenSsh's own
+    """The client of a person of a served store."""
+    door: Any = Door(daemon)
+    person: Any = who
+    return OpenSsh(door, person, [who.key], **told)
