@@ -11,7 +11,8 @@ from server.access.bureau import (
     moment,
     require,
 )
-from server.access.devices import blank, require_own_key, shown
+from server.access.device_state import shown
+from server.access.devices import blank, require_own_key
 from server.access.issuing import require_strength
 from server.access.ledger import Change
 from server.access.pending import DAY_US

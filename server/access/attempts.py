@@ -1,8 +1,9 @@
 """Failed logins of this process: whom they delay, and which sources are banned.
 
 The counts live in memory, a process each; what is decided (`auth.attempt`) is pure.
-A try that comes during its delay is refused unseen, at the cost of nothing, and counted
-in the trail instead of told one by one.
+A try that comes during its delay is refused unseen and counted in the trail instead of
+told one by one. Names that no login has are delayed as well, and a delayed try takes as
+long as any other: neither must tell which names there are.
 """
 
 import threading
@@ -21,6 +22,8 @@ from server.settings.schema import AuthSettings
 
 TOO_SOON: Final = Refusal(Stage.LIMIT, "too_many_tries")
 _KEPT_MAX: Final = 8192
+_NAME_CHARACTERS_MAX: Final = 64
+"""Of a name that is kept; no login has a longer one."""
 _US: Final = 1_000_000
 _WRONG: Final = frozenset({
     Refusal(Stage.PASSWORD, "wrong_password"),
@@ -65,10 +68,18 @@ class Attempts:
         self._knocking: OrderedDict[str, Knocking] = OrderedDict()
         self._lock = threading.Lock()  # Guards the two. Taken before none.
 
-    def too_soon(self, actor: Actor) -> Refusal | None:
-        """Whether the login on its device and line has to wait still."""
+    def too_soon(
+        self, actor: Actor, name: str, lines: tuple[Line, ...]
+    ) -> Refusal | None:
+        """Whether the login on its device and line has to wait still.
+
+        Args:
+            actor: Who claims to be whom, from where.
+            name: As the client gave it.
+            lines: Those of the source.
+        """
         with self._lock:
-            tries = self._tries.get(_subject(actor))
+            tries = self._tries.get(_subject(actor, name, lines))
         if tries is not None and self._clock.time_us() < tries.closed_until_us:
             return TOO_SOON
         return None
@@ -87,8 +98,8 @@ class Attempts:
         Raises:
             AuditUnavailableError: A ban or a count is not recorded.
         """
-        if refusal in _WRONG:
-            self._delay(_subject(actor), self._clock.time_us())
+        if refusal in _WRONG or refusal.rule in _STRANGE:
+            self._delay(_subject(actor, name, lines), self._clock.time_us())
         if refusal.rule in _STRANGE or not actor.device:
             rule = self._strange(actor.source, name, refusal)
             if rule:
@@ -101,7 +112,7 @@ class Attempts:
     def succeeded(self, actor: Actor) -> None:
         """Forget the failures of who is in now."""
         with self._lock:
-            self._tries.pop(_subject(actor), None)
+            self._tries.pop(_subject(actor, actor.login, ()), None)
 
     def _delay(self, subject: str, now_us: int) -> None:
         with self._lock:
@@ -133,7 +144,14 @@ def _keep(kept: "OrderedDict[str, _Kept]", key: str, value: _Kept) -> None:
         kept.popitem(last=False)
 
 
-def _subject(actor: Actor) -> str:
-    """Line, device and login; the source where no line is settled."""
-    place = actor.line_id or (source_key(actor.source) if actor.source else "")
-    return f"{place} {actor.device} {actor.login_id or actor.login}"
+def _subject(actor: Actor, name: str, lines: tuple[Line, ...]) -> str:
+    """Line, device and login.
+
+    A name that no login has stands for itself, however its device and contract are
+    written, in all lines of the source: as if there were such a login.
+    """
+    places = actor.line_id or " ".join(line.id for line in lines)
+    if not places and actor.source:
+        places = source_key(actor.source)
+    bare = name.partition("@")[0].partition("+")[0][:_NAME_CHARACTERS_MAX]
+    return f"{places}/{actor.device}/{actor.login_id or bare}"

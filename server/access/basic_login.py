@@ -132,15 +132,9 @@ class BasicLogin:
         Raises:
             LoginRefusedError: They do not.
         """
-        soon = self._office.too_soon(self._arrival, claim)
-        if soon is not None:
-            raise self._office.refused(self._arrival, claim, soon)
         check = _Counted(self._check_of(claim))
-        found: int | Refusal
-        if claim.refusal is not None:
-            found = self._pend(claim, password, check) or claim.refusal
-        else:
-            found = self._decide(claim, password, check)
+        soon = self._office.too_soon(self._arrival, claim)
+        found = soon or self._judge(claim, password, check)
         if isinstance(found, Refusal):
             # As many checks for every refusal: the time must not tell its stage.
             check.spend(2 if totp.split_code(password)[1] else 1)
@@ -148,6 +142,11 @@ class BasicLogin:
         factor = "key" if self._device_key is not None else "secret"
         proved = [factor, *(["password"] if check.right and factor == "key" else [])]
         return found, [*proved, *(["code"] if found != NO_END_US else [])]
+
+    def _judge(self, claim: Claim, password: str, check: "_Counted") -> int | Refusal:
+        if claim.refusal is not None:
+            return self._pend(claim, password, check) or claim.refusal
+        return self._decide(claim, password, check)
 
     def _pend(self, claim: Claim, password: str, check: "_Counted") -> Refusal | None:
         """A right password beside a certificate that is no device's: let it wait."""

@@ -36,19 +36,14 @@ _ALIVE_US: Final = 15_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bureau:
-    """The collaborators of the verbs."""
+class Clerk:
+    """Somebody who changes the accounts, and no more than that takes."""
 
     engine: Engine
     ledger: Ledger
     clock: Clock
     who: Fields
-    """The operator, as records name him."""
-    settings: AuthSettings
-    hasher: Hasher
-    keys: KeyStore
-    erase: Callable[[str], None]
-    """Remove all files of a contract, by its id (from the storage)."""
+    """Whose act it is, as records name them."""
 
     def change(self, operation: Operation) -> AbstractContextManager[Change]:
         """A recorded change of the accounts; see `Ledger.change`."""
@@ -62,19 +57,27 @@ class Bureau:
         """
         return _Reading(self.engine)
 
-    def wait_for_cut(self, revision: int, since_us: int, **which: str) -> Facts:
+    def wait_for_cut(
+        self,
+        revision: int,
+        since_us: int,
+        *,
+        wait_s: float = WAIT_S_MAX,
+        **which: str,
+    ) -> Facts:
         """Wait until every process has carried out `revision`; tell what it cut.
 
         Args:
             revision: What the change returned.
             since_us: When the change began.
+            wait_s: How long at most.
             **which: Columns of the `sessions` table that name what was locked.
 
         Returns:
             `sessions_cut`, `cut_ms`, and `workers_pending`: processes that did not
             answer within the limit.
         """
-        end_ns = self.clock.mono_ns() + int(WAIT_S_MAX * 1e9)
+        end_ns = self.clock.mono_ns() + int(wait_s * 1e9)
         while True:
             with self.read() as connection:
                 pending = live.workers_behind(
@@ -88,6 +91,17 @@ class Bureau:
                     "workers_pending": pending,
                 }
             time.sleep(_POLL_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bureau(Clerk):
+    """The collaborators of the verbs; `who` is the operator."""
+
+    settings: AuthSettings
+    hasher: Hasher
+    keys: KeyStore
+    erase: Callable[[str], None]
+    """Remove all files of a contract, by its id (from the storage)."""
 
 
 class _Reading(AbstractContextManager[Connection]):

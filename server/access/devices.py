@@ -12,6 +12,13 @@ from server.access.bureau import (
     moment,
     require,
 )
+from server.access.device_state import (
+    device_named,
+    full_name_of,
+    lock_device,
+    shown,
+    unlock_device,
+)
 from server.access.issuing import (
     Issued,
     Offer,
@@ -159,7 +166,7 @@ class Devices:
             NotFoundError: There is none.
         """
         with self._bureau.read() as connection:
-            contract, login, row = _named(connection, account, name)
+            contract, login, row = device_named(connection, account, name)
             used = records.find(connection, DEVICE_USE, device_id=row["id"])
         ssh_key = row["ssh_key"]
         return {
@@ -181,7 +188,7 @@ class Devices:
         Raises:
             NotFoundError: There is none.
         """
-        return self._set(Operation.ADMIN_DEVICE_LOCK, account, name, DeviceState.LOCKED)
+        return lock_device(self._bureau, account, name)
 
     def unlock(self, account: str, name: str) -> Facts:
         """Let a locked device in again.
@@ -189,9 +196,7 @@ class Devices:
         Raises:
             NotFoundError: There is none.
         """
-        return self._set(
-            Operation.ADMIN_DEVICE_UNLOCK, account, name, DeviceState.ACTIVE
-        )
+        return unlock_device(self._bureau, account, name)
 
     def remove(self, account: str, name: str) -> Facts:
         """Remove a device and cut its sessions.
@@ -201,7 +206,7 @@ class Devices:
         """
         with self._bureau.change(Operation.ADMIN_DEVICE_REMOVE) as change:
             change.about(f"{account}/{name}")
-            contract, login, row = _named(change.connection, account, name)
+            contract, login, row = device_named(change.connection, account, name)
             change.about(full_name_of(contract, login, row), contract["name"])
             change.begin(before=shown(contract, login, row))
             records.erase(change.connection, UNLOCK_WINDOW, device_id=row["id"])
@@ -210,25 +215,6 @@ class Devices:
             change.revision, change.now_us, device_id=row["id"]
         )
         return {"device": name, "login": login["name"], **cut}
-
-    def _set(
-        self, operation: Operation, account: str, name: str, state: DeviceState
-    ) -> Facts:
-        with self._bureau.change(operation) as change:
-            change.about(f"{account}/{name}")
-            contract, login, row = _named(change.connection, account, name)
-            change.about(full_name_of(contract, login, row), contract["name"])
-            facts = shown(contract, login, {**row, "state": str(state)})
-            change.begin(before=shown(contract, login, row), after=facts)
-            records.change(change.connection, DEVICE, row["id"], state=str(state))
-            if state is DeviceState.LOCKED:
-                records.erase(change.connection, UNLOCK_WINDOW, device_id=row["id"])
-        if state is DeviceState.LOCKED:
-            cut = self._bureau.wait_for_cut(
-                change.revision, change.now_us, device_id=row["id"]
-            )
-            facts = {**facts, **cut}
-        return facts
 
     def _issue(
         self, offer: Offer, contract: RowMap, row: RowMap, full_name: str
@@ -288,16 +274,6 @@ def require_own_key(connection: Connection, row: RowMap) -> None:
         )
 
 
-def _named(
-    connection: Connection, account: str, name: str
-) -> tuple[RowMap, RowMap, RowMap]:
-    contract, login = login_named(connection, account)
-    row = records.find(connection, DEVICE, login_id=login["id"], name=name)
-    if row is None:
-        raise NotFoundError(f"{login['name']!r} has no device {name!r}.")
-    return contract, login, row
-
-
 def blank(change: Change, login: RowMap, name: str) -> RowMap:
     return {
         "id": records.new_id(),
@@ -315,30 +291,6 @@ def blank(change: Change, login: RowMap, name: str) -> RowMap:
         "weak_key": False,
         "charset": str(Charset.UTF8),
         "added_us": change.now_us,
-    }
-
-
-def full_name_of(contract: RowMap, login: RowMap, row: RowMap) -> str:
-    return f"{login['name']}@{contract['name']}/{row['name']}"
-
-
-def shown(contract: RowMap, login: RowMap, row: RowMap) -> Facts:
-    """A device without its secret."""
-    return {
-        "device": row["name"],
-        "login": login["name"],
-        "contract": contract["name"],
-        "state": row["state"],
-        "key_sha256": row["key_sha256"],
-        "ssh": bool(row["ssh_key"]),
-        "pinned_certificate": bool(row["certificate"]),
-        "secret": "set" if row["secret_hash"] else "none",
-        "owner": row["owner"],
-        "note": row["note"],
-        "weak_key": row["weak_key"],
-        "charset": row["charset"],
-        "valid_until": moment(row["valid_until_us"]),
-        "added": moment(row["added_us"]),
     }
 
 

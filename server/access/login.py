@@ -12,6 +12,7 @@ from server.access.basic_login import BasicLogin
 from server.access.first_login import Question
 from server.access.knocks import Knocks
 from server.access.office import Arrival, Office, clean
+from server.access.own_account import OwnAccount
 from server.access.ssh_login import SshLogin, Verdict
 from server.access.verdicts import Verdicts
 from server.auth.admission import Admission, Refusal
@@ -21,7 +22,15 @@ from server.model.identity import Actor, Source, SourceRefusedError
 from server.model.operation import Protocol, Stage
 from server.model.session import Session
 
-__all__ = ["Arrival", "BasicLogin", "Desk", "Question", "SshLogin", "Verdict"]
+__all__ = [
+    "Arrival",
+    "BasicLogin",
+    "Desk",
+    "OwnAccount",
+    "Question",
+    "SshLogin",
+    "Verdict",
+]
 
 
 class Desk:
@@ -119,6 +128,10 @@ class Desk:
             leaving: Called with each session before its end is recorded.
         """
         return BasicLogin(self._office, self._verdicts, arrival, device_key, leaving)
+
+    def own_account(self, session: Session) -> OwnAccount:
+        """What the person of this session may do about their own login."""
+        return self._office.own_account(session)
 
     def leave(self, session: Session, reason: str = "") -> None:
         """Record that a session is over; a second call does nothing.

@@ -14,13 +14,15 @@ from ulid import ULID
 
 from server.access.accounts_watch import AccountsWatch
 from server.access.attempts import Attempts
+from server.access.bureau import Clerk
 from server.access.credentials import Credentials
+from server.access.own_account import OwnAccount
 from server.access.sessions import Sessions
 from server.access.startups import Place
 from server.audit.gate import Gate
 from server.auth.admission import Candidate, Refusal
 from server.auth.pending import PendingKey
-from server.auth.snapshot import Device
+from server.auth.snapshot import Device, Line
 from server.model.algorithms import Profile
 from server.model.charset import Charset
 from server.model.clock import Clock
@@ -87,16 +89,21 @@ class Office:
         sessions: Sessions,
         credentials: Credentials,
         attempts: Attempts,
+        clerk: Clerk,
         gate: Gate,
         clock: Clock,
         accounts_age_s_max: int,
     ) -> None:
-        """Work with the accounts of `watch`, record through `gate`."""
+        """Work with the accounts of `watch`, record through `gate`.
+
+        What a person changes about themselves goes through `clerk`.
+        """
         self.watch = watch
         self.sessions = sessions
         self.credentials = credentials
         self.clock = clock
         self.attempts = attempts
+        self._clerk = clerk
         self._gate = gate
         self._age_s_max = accounts_age_s_max
 
@@ -202,10 +209,7 @@ class Office:
         if detail:
             facts["detail"] = detail
         actor = self.actor(arrival, claim)
-        lines = self.watch.admission().lines(arrival.source, self.clock.time_us())
-        counted = self.attempts.failed(
-            actor, claim.name, refusal, () if isinstance(lines, Refusal) else lines
-        )
+        counted = self.attempts.failed(actor, claim.name, refusal, self._lines(arrival))
         if not counted:
             self._gate.event(
                 actor_fields(actor), Operation.LOGIN, Outcome.REFUSED, **facts
@@ -214,7 +218,12 @@ class Office:
 
     def too_soon(self, arrival: Arrival, claim: Claim) -> Refusal | None:
         """Whether this login on this device has to wait still, unseen."""
-        return self.attempts.too_soon(self.actor(arrival, claim))
+        actor, lines = self.actor(arrival, claim), self._lines(arrival)
+        return self.attempts.too_soon(actor, claim.name, lines)
+
+    def _lines(self, arrival: Arrival) -> tuple[Line, ...]:
+        lines = self.watch.admission().lines(arrival.source, self.clock.time_us())
+        return () if isinstance(lines, Refusal) else lines
 
     def admit(self, arrival: Arrival, claim: Claim, factors: list[str]) -> Session:
         """Open the session of a claim that is wholly proved.
@@ -244,6 +253,10 @@ class Office:
             raise
         self.attempts.succeeded(actor)
         return session
+
+    def own_account(self, session: Session) -> OwnAccount:
+        """What the person of this session may do about their own login."""
+        return OwnAccount(self._clerk, self._gate, session)
 
     def leave(self, session: Session, reason: str = "") -> None:
         """Record that a session is over; a second call does nothing.

@@ -152,6 +152,7 @@ class SshLogin:
         claim, candidate = self._claim, self._claim.candidate
         soon = self._office.too_soon(self._arrival, claim)
         if soon is not None:
+            self._office.credentials.password(None, password)  # as long as any other
             return self._refuse(claim, soon)
         due = self._due(Need.PASSWORD)
         waits = due == _NO_KEY and self._offered.wait(claim)

@@ -8,6 +8,7 @@ from typing import Final
 from server.access.accounts_watch import AccountsWatch
 from server.access.attempts import Attempts
 from server.access.bans import Bans
+from server.access.bureau import Clerk
 from server.access.credentials import Credentials
 from server.access.keystore import KeyStore
 from server.access.knocks import Knocks
@@ -115,12 +116,13 @@ def _desk(
     sessions: Sessions,
     keys: KeyStore,
 ) -> Desk:
+    ledger = Ledger(engine, trail.gate, clock=CLOCK)
     credentials = Credentials(
         engine,
         hasher=Hasher(settings.auth),
         box=keys.box(),
         watch=watch,
-        ledger=Ledger(engine, trail.gate, clock=CLOCK),
+        ledger=ledger,
         clock=CLOCK,
         settings=settings.auth,
     )
@@ -132,6 +134,7 @@ def _desk(
         sessions=sessions,
         credentials=credentials,
         attempts=Attempts(bans, knocks, clock=CLOCK, settings=settings.auth),
+        clerk=Clerk(engine=engine, ledger=ledger, clock=CLOCK, who={}),
         gate=trail.gate,
         clock=CLOCK,
         accounts_age_s_max=settings.auth.accounts_age_s_max,

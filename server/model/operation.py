@@ -33,6 +33,9 @@ class Operation(StrEnum):
     BACKUP = "backup"
     RETENTION = "retention"
     CHECKPOINT = "checkpoint"
+    COMMAND = "command"
+    """What a person asked for beside files: own devices and sessions; a refused one is
+    any other command."""
     AUDIT_SEARCH = "audit_search"
     AUDIT_EXPORT = "audit_export"
     AUDIT_TAIL = "audit_tail"

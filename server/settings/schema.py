@@ -75,6 +75,12 @@ class SftpSettings(ListenerSettings):
     """`[sftp]`: the SSH listener."""
 
     port: Port = Field(2022, description="TCP port; 0 takes a free one.")
+    algorithms: Literal["modern", "strict"] = Field(
+        "modern",
+        description="strict: only the key exchange that withstands quantum computers "
+        "(ML-KEM: OpenSSH 9.9 or newer); lines opened by --crypto keep "
+        "theirs.",
+    )
     connections_max: int = Field(256, ge=1, le=4096, description="SSH connections.")
     login_grace_s: int = Field(
         60, ge=5, le=600, description="Seconds from connect to a finished login."

@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,14 +20,15 @@ from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 from typing_extensions import override
 
-from server.access.login import Arrival, Desk
+from server.access.login import Arrival, Desk, OwnAccount
 from server.model.clock import Clock
-from server.model.errors import ServerError
+from server.model.errors import RefusedError, ServerError
 from server.model.operation import Stage
 from server.settings.schema import SftpSettings
 from server.sftp.authentication import Authentication
+from server.sftp.commands import Command, printable
 from server.sftp.handshake import judge
-from server.sftp.legacy import TRANSPORTS
+from server.sftp.legacy import transport_of
 from server.sftp.requests import Requests
 from server.sftp.subsystem import Subsystem
 from server.vfs.filesystem import FileSystem
@@ -35,6 +37,11 @@ from server.vfs.view import View
 log = logging.getLogger(__name__)
 
 FIRST_LOGIN_PATIENCE: Final = 5
+FAREWELL_S_MAX: Final = 1.5
+"""How long the connection of who locks the device in use outlives its session."""
+READ_S_MAX: Final = 0.5
+"""How long of it for the client to read the answer."""
+_POLL_S: Final = 0.02
 CHANNEL_END_S: Final = 60.0
 """How long a channel may take to end, a slow fsync included, before we go on."""
 
@@ -53,8 +60,9 @@ class House:
 class Connection(ServerInterface):
     """What paramiko asks about a connection, and the connection's life.
 
-    Only sessions with the sftp subsystem are served: shell, exec, pty, environment,
-    forwarding of ports, agent and X11 are refused by `ServerInterface` itself.
+    Sessions with the sftp subsystem are served, and a few commands for people about
+    themselves; who asks for a shell is told so. Terminals, environment, forwarding of
+    ports, agent and X11 are refused by `ServerInterface` itself.
     """
 
     def __init__(
@@ -71,14 +79,17 @@ class Connection(ServerInterface):
         self._ended = ended
         self._login = house.desk.ssh(arrival)
         self._view: View | None = None
+        self._own: OwnAccount | None = None
         self._reason = ""
         self._started_ns = house.clock.mono_ns()
-        # Guards the next two. Taken before none.
+        # Guards the next three. Taken before none.
         self._lock = threading.Lock()
         self._draining = False
-        self._subsystems: dict[int, Subsystem] = {}
+        self._services: dict[int, Subsystem | Command] = {}
+        self._farewell: Command | None = None
         peer = f"{arrival.source.ip}:{arrival.source.port}"
-        self._transport = TRANSPORTS[arrival.profile](
+        strict = house.settings.algorithms == "strict"
+        self._transport = transport_of(arrival.profile, strict=strict)(
             sock,
             name=f"sftp-{peer}",
             host_keys=house.host_keys,
@@ -117,8 +128,17 @@ class Connection(ServerInterface):
         self._transport.cut()
 
     def _cut_session(self) -> None:
+        """Nothing more is served; who locked this very device still gets the answer."""
         self._reason = self._reason or "session cut"
-        self._transport.abort()
+        with self._lock:
+            farewell = self._farewell
+        if farewell is None:
+            self._transport.abort()
+            return
+        timer = threading.Timer(FAREWELL_S_MAX, self._transport.abort)
+        timer.name = f"{self._transport.name}-farewell"
+        timer.daemon = True
+        timer.start()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the last record; whether it came in time."""
@@ -133,8 +153,8 @@ class Connection(ServerInterface):
     def is_quiet(self, quiet_ns: int) -> bool:
         """Whether cutting it now would interrupt nothing."""
         with self._lock:
-            subsystems = list(self._subsystems.values())
-        return all(subsystem.is_quiet(quiet_ns) for subsystem in subsystems)
+            services = list(self._services.values())
+        return all(service.is_quiet(quiet_ns) for service in services)
 
     def abort(self) -> None:
         """Abort what is open, from any thread; nothing opens after this."""
@@ -154,39 +174,97 @@ class Connection(ServerInterface):
 
     @override
     def check_channel_subsystem_request(self, channel: Channel, name: str) -> bool:
-        if name != "sftp" or self._view is None:
+        if self._view is None:
             return False
-        return self._serve(channel, self._view)
+        if name != "sftp":
+            self._refuse_subsystem(name)
+            return False
+        return self._serve_files(channel, self._view)
 
-    def _serve(self, channel: Channel, view: View) -> bool:
-        house = self._house
-        with self._lock:
-            if self._draining or self._serves(channel.chanid):
-                return False
-            self._forget_ended()
-            subsystem = Subsystem(
-                channel,
-                Requests(view, settings=house.settings, clock=house.clock),
-                name=f"{self._transport.name}-{channel.chanid}",
-                packet_bytes_max=house.settings.packet_bytes_max,
-                clock=house.clock,
-                malformed=lambda: self.cut("malformed packet"),
-            )
-            self._subsystems[channel.chanid] = subsystem
+    def _serve_files(self, channel: Channel, view: View) -> bool:
+        subsystem = Subsystem(
+            channel,
+            Requests(view, settings=self._house.settings, clock=self._house.clock),
+            name=f"{self._transport.name}-{channel.chanid}",
+            packet_bytes_max=self._house.settings.packet_bytes_max,
+            clock=self._house.clock,
+            malformed=lambda: self.cut("malformed packet"),
+        )
+        if not self._takes(channel.chanid, subsystem):
+            return False
         subsystem.start()
         return True
 
+    @override
+    def check_channel_exec_request(self, channel: Channel, command: bytes) -> bool:
+        return self._serve_command(channel, command)
+
+    @override
+    def check_channel_shell_request(self, channel: Channel) -> bool:
+        return self._serve_command(channel, None)
+
+    def _serve_command(self, channel: Channel, raw: bytes | None) -> bool:
+        if self._own is None:
+            return False
+        command = Command(
+            channel,
+            raw,
+            self._own,
+            name=f"{self._transport.name}-{channel.chanid}",
+            answered=self._answered,
+        )
+        if not self._takes(channel.chanid, command):
+            return False
+        if command.locks_itself:
+            with self._lock:
+                self._farewell = command
+        self._transport.once_granted(command.start)
+        return True
+
+    def _takes(self, chanid: int, service: Subsystem | Command) -> bool:
+        """Whether the channel was free and is this service's now."""
+        with self._lock:
+            if self._draining or self._serves(chanid):
+                return False
+            self._forget_ended()
+            self._services[chanid] = service
+        return True
+
+    def _answered(self, command: Command) -> None:
+        """A command is over, on its own thread."""
+        with self._lock:
+            if self._farewell is not command:
+                return
+        until_s = time.monotonic() + READ_S_MAX
+        while self._transport.is_open(command.chanid) and time.monotonic() < until_s:
+            time.sleep(_POLL_S)  # its close says that the client has read all of it
+        with self._lock:
+            self._farewell = None
+        session = self._login.session
+        if session is not None and session.cut_rule is not None:
+            self._transport.abort()
+
+    def _refuse_subsystem(self, name: str) -> None:
+        if self._own is None:
+            return
+        try:
+            self._own.refuse(printable(name), "", "unknown_subsystem")
+        except RefusedError:
+            return
+        except ServerError:  # not on record, so not to be answered either
+            self.cut("trail unavailable")
+
     def _serves(self, chanid: int) -> bool:
-        """Whether the channel has a subsystem; numbers of ended ones come again."""
-        former = self._subsystems.get(chanid)
+        """Whether the channel has a service; numbers of ended ones come again."""
+        former = self._services.get(chanid)
         return former is not None and not former.join(0)
 
     def _forget_ended(self) -> None:
         """Or a client that opens and closes channels would fill the memory."""
-        self._subsystems = {
-            chanid: subsystem
-            for chanid, subsystem in self._subsystems.items()
-            if not subsystem.join(0)
+        self._services = {
+            chanid: service
+            for chanid, service in self._services.items()
+            if not service.join(0)
         }
 
     # Its life.
@@ -209,6 +287,7 @@ class Connection(ServerInterface):
             raise SSHException("admitted without a session")
         self._arrival.settled()
         self._view = self._house.filesystem.view(session)
+        self._own = self._house.desk.own_account(session)
         self._transport.allow_packets(self._house.settings.packet_bytes_max)
         session.on_cut(self._cut_session)
 
@@ -229,9 +308,9 @@ class Connection(ServerInterface):
 
     def _leave(self) -> None:
         with self._lock:
-            subsystems = list(self._subsystems.values())
-        for subsystem in subsystems:
-            if not subsystem.join(CHANNEL_END_S):
+            services = list(self._services.values())
+        for service in services:
+            if not service.join(CHANNEL_END_S):
                 log.error("sftp channel does not end")
         if self._login.session is None:
             self._leave_unknown(self._reason or "disconnected")

@@ -27,6 +27,7 @@ from server.sftp.transport import (
     MACS,
     USER_KEYS,
     SftpTransport,
+    StrictTransport,
     UserKey,
 )
 
@@ -92,9 +93,21 @@ class Group1Transport(LegacyTransport):
     _preferred_kex = tuple(_kex_info)
 
 
-TRANSPORTS: Final[dict[Profile, type[SftpTransport]]] = {
+_TRANSPORTS: Final[dict[Profile, type[SftpTransport]]] = {
     Profile.MODERN: SftpTransport,
     Profile.LEGACY: LegacyTransport,
     Profile.LEGACY_GROUP1: Group1Transport,
 }
-"""The class for a connection, chosen once its line is known."""
+
+
+def transport_of(profile: Profile, *, strict: bool) -> type[SftpTransport]:
+    """The class for a connection, chosen once its line is known.
+
+    Args:
+        profile: What its line is offered.
+        strict: Whether everyone else must have a post-quantum key exchange; a line
+            that was opened for an old machine keeps what it was opened for.
+    """
+    if strict and profile is Profile.MODERN:
+        return StrictTransport
+    return _TRANSPORTS[profile]

@@ -15,7 +15,11 @@ from typing import ClassVar, Final
 
 from paramiko.auth_handler import AuthHandler
 from paramiko.channel import Channel
-from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
+from paramiko.common import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
+)
 from paramiko.ecdsakey import ECDSAKey
 from paramiko.ed25519key import Ed25519Key
 from paramiko.kex_curve25519 import KexCurve25519
@@ -181,6 +185,14 @@ def _discard(channel: Channel, message: Message) -> None:
     """Drop extended data: clients have no standard error stream."""
 
 
+def _request(channel: Channel, message: Message) -> None:
+    """Answer a channel request, and only then begin what it asked for."""
+    Channel._handle_request(channel, message)  # type: ignore[attr-defined]  # noqa: SLF001 - absent from the stubs
+    transport = channel.get_transport()
+    if isinstance(transport, SftpTransport):
+        transport.begin_asked()
+
+
 class SftpTransport(Transport):
     """The server side of one SSH connection."""
 
@@ -200,6 +212,7 @@ class SftpTransport(Transport):
         **Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001 - absent from the stubs
         MSG_CHANNEL_DATA: _feed,
         MSG_CHANNEL_EXTENDED_DATA: _discard,
+        MSG_CHANNEL_REQUEST: _request,
     }
 
     def __init__(
@@ -233,6 +246,7 @@ class SftpTransport(Transport):
         self._authentication = authentication
         self._ended = ended
         self._kept: dict[int, Channel] = {}
+        self._asked: list[Callable[[], None]] = []
         for key in host_keys:
             self.add_server_key(key)
 
@@ -259,6 +273,19 @@ class SftpTransport(Transport):
     def channels_open(self) -> int:
         """Channels that are open, or that the client has not closed yet."""
         return len(self._kept)
+
+    def is_open(self, chanid: int) -> bool:
+        """Whether the client has not closed this channel yet."""
+        return self.is_active() and chanid in self._kept
+
+    def once_granted(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when the client has heard that its request was granted."""
+        self._asked.append(begin)
+
+    def begin_asked(self) -> None:
+        """Begin what requests were granted for; on the transport's thread."""
+        while self._asked:
+            self._asked.pop(0)()
 
     def allow_packets(self, packet_bytes_max: int) -> None:
         """Set the bound for a peer that has logged in."""
@@ -344,3 +371,15 @@ class SftpTransport(Transport):
         super()._unlink_channel(chanid)  # type: ignore[misc]  # absent from the stubs
         self._kept.pop(chanid, None)
         self.channels_seen.pop(chanid, None)
+
+
+class StrictTransport(SftpTransport):
+    """The server side where only an exchange that withstands quantum computers will do.
+
+    What is recorded on the wire today could be read when there is one.
+    """
+
+    _kex_info: ClassVar[dict[str, type[object]]] = {
+        "mlkem768x25519-sha256": KexMLKEM768X25519
+    }
+    _preferred_kex = tuple(_kex_info)

@@ -137,10 +137,10 @@ def test_channels_come_and_go_and_are_forgotten(
             until(lambda: connection._transport.channels_open == 0, what="closed")
 
         until(
-            lambda: all(s.join(0) for s in connection._subsystems.values()),
+            lambda: all(s.join(0) for s in connection._services.values()),
             what="all have ended",
         )
-        assert len(connection._subsystems) <= 4
+        assert len(connection._services) <= 4
 
 
 def test_connections_too_many_are_one_row(tmp_path: Path) -> None:

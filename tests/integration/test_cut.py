@@ -5,6 +5,7 @@ download is of a file without end, over both protocols.
 """
 
 import base64
+import json
 import os
 import socket
 import threading
@@ -18,6 +19,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.people import Dav, sftp
+from tests.support.sftp import new_key
 from tests.support.waiting import until
 
 LIMIT_S = 1.0
@@ -118,6 +120,44 @@ def _ends(daemon: Daemon, protocol: str, rule: str) -> bool:
     rows = daemon.records(protocol=protocol, rule=rule)
     reads = daemon.records(protocol=protocol, operation="read", phase="outcome")
     return bool(rows) and all(row["outcome"] in {"aborted", "refused"} for row in reads)
+
+
+def test_a_person_cuts_a_lost_device_on_every_worker(
+    endless: Daemon, tmp_path: Path
+) -> None:
+    """By one `ssh` command from another device, over both protocols at once."""
+    key = new_key(tmp_path / "phone")
+    public = key.with_suffix(".pub").read_text()
+    endless.told("device", "add", "demo", "phone", "--ssh-key", "-", text=public)
+    with (
+        download(endless, "sftp") as first,
+        download(endless, "sftp") as second,
+        download(endless, "webdav") as third,
+    ):
+        eaters = [Eater(read) for read in (first, second, third)]
+        for eater in eaters:
+            eater.start()
+        until(lambda: all(eater.eaten > 1 << 20 for eater in eaters), what="they run")
+        locked = sftp_command(endless, key, "lock laptop --json")
+        for eater in eaters:
+            eater.join(10)
+            assert not eater.is_alive()
+
+    assert locked["state"] == "locked"
+    assert locked["sessions_cut"] == len(eaters)
+    (intent,) = endless.records(operation="admin.device.lock", phase="intent")
+    assert (intent["login"], intent["protocol"]) == ("demo", "sftp")
+    last_s = max(eater.last_s for eater in eaters)
+    assert last_s - datetime.fromisoformat(intent["time"]).timestamp() < LIMIT_S
+
+
+def sftp_command(daemon: Daemon, key: Path, command: str) -> dict[str, object]:
+    """What a command of the SSH door answers, in JSON, to the demo's person."""
+    with sftp(daemon, key) as client:
+        channel = client.get_channel().get_transport().open_session()
+        channel.exec_command(command)
+        told: dict[str, object] = json.loads(channel.makefile("rb").read())
+        return told
 
 
 def test_a_slow_client_gets_nothing_more_from_the_kernel(endless: Daemon) -> None:

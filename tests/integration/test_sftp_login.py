@@ -1,5 +1,8 @@
 """Ways around the login, and that there are none."""
 
+import socket
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from paramiko.message import Message
 from paramiko.pkey import PKey
 
+from server.auth.accounts import write_networks, write_ports
 from server.settings.schema import SftpSettings
 from tests.support.sftp import (
     ELSEWHERE,
@@ -320,17 +324,58 @@ def test_an_unfinished_login_leaves_one_row(
     assert record["device_key"]
 
 
-def test_a_source_outside_every_line_gets_not_one_byte(house: SftpHouse) -> None:
+@pytest.mark.parametrize(
+    ("rule", "values"),
+    [
+        ("no_line", {"networks": write_networks(ELSEWHERE)}),
+        ("line_suspended", {"state": "suspended"}),
+        ("line_expired", {"valid_until_us": 1}),
+        ("line_not_yet_valid", {"valid_from_us": 1 << 62}),
+        ("port", {"ports": write_ports([(1, 2)])}),
+    ],
+)
+def test_a_source_outside_every_line_gets_not_one_byte(
+    house: SftpHouse, rule: str, values: dict[str, object]
+) -> None:
     """No banner, no version: nothing to learn, and one row."""
-    house.move_line(ELSEWHERE)
+    house.set_line(house.line_id, **values)
 
     with house.connect() as sock:
         said = read_all(sock)
 
     assert said == b""
     (record,) = house.records(operation="login", outcome="refused")
-    assert record["stage"] == "line"
+    assert (record["stage"], record["rule"]) == ("line", rule)
     assert record["source_ip"] == "127.0.0.1"
+
+
+def test_a_port_inside_the_lines_set_is_greeted(house: SftpHouse) -> None:
+    """The neighbour behind the same address has the other ports (MAP-E)."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        house.set_line(house.line_id, ports=write_ports([(port, port)]))
+        sock.connect(("127.0.0.1", house.port))
+        sock.settimeout(10)
+
+        assert sock.recv(4) == b"SSH-"
+
+
+def test_an_unknown_name_takes_as_long_as_a_known_one(
+    house: SftpHouse, key: PKey, stranger: PKey
+) -> None:
+    """By the clock, with the hash that is checked; medians of alternating tries."""
+    times: dict[str, list[float]] = {"alice": [], "nobody": []}
+    for _ in range(9):
+        for name, found in times.items():
+            with probing(house) as probe:
+                probe.prove(name, stranger)
+                began_s = time.perf_counter()
+                probe.password(name, "wrong")
+                found.append(time.perf_counter() - began_s)
+
+    known, unknown = (statistics.median(found) for found in times.values())
+    assert 0.5 < unknown / known < 2
 
 
 def test_a_login_that_takes_too_long_is_ended(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from server.access.accounts_watch import AccountsWatch
 from server.access.administration import Administration
 from server.access.attempts import Attempts
 from server.access.bans import Bans
-from server.access.bureau import Bureau
+from server.access.bureau import Bureau, Clerk
 from server.access.credentials import Credentials
 from server.access.devices import Offer
 from server.access.initialise import prepare_state
@@ -113,9 +113,12 @@ def _rsa_host_key() -> bytes:
 
 
 @contextmanager
-def opened(folder: Path, *, url: str = "", **auth: int | str) -> Iterator[Accounts]:
+def opened(
+    folder: Path, *, url: str = "", node: str = "node-1", **auth: int | str
+) -> Iterator[Accounts]:
     """Open a store of its own in `folder`."""
     settings = Settings(
+        node=node,
         state_dir=folder / "state",
         data_dir=folder / "data",
         audit=AuditSettings(reserve_bytes=65536),
@@ -175,6 +178,7 @@ def _composed(
         sessions=sessions,
         credentials=credentials,
         attempts=Attempts(bans, knocks, clock=clock, settings=settings.auth),
+        clerk=Clerk(engine=engine, ledger=ledger, clock=clock, who={}),
         gate=gate,
         clock=clock,
         accounts_age_s_max=settings.auth.accounts_age_s_max,
@@ -256,3 +260,17 @@ def add_person(store: Accounts, name: str, ssh_key: str, totp: str = "off") -> s
     admin.devices.add(name, "laptop", Offer(ssh_key=ssh_key))
     uri = str(enrolled.get("totp_uri", ""))
     return uri.partition("secret=")[2].partition("&")[0]
+
+
+def count_checks(store: Accounts) -> list[str]:
+    """Count the password checks from here on."""
+    ran: list[str] = []
+    hasher = store.credentials._hasher
+    plain = hasher.verify
+
+    def counted(stored: str | None, password: str | bytes) -> bool:
+        ran.append(str(password))
+        return plain(stored, password)
+
+    hasher.verify = counted  # type: ignore[method-assign]  # to count, not to change
+    return ran

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
@@ -24,15 +25,15 @@ TIMEOUT_S = 20
 
 
 @contextmanager
-def sftp(daemon: Daemon) -> Iterator[paramiko.SFTPClient]:
-    """A logged-in SFTP client."""
+def sftp(daemon: Daemon, key: Path | None = None) -> Iterator[paramiko.SFTPClient]:
+    """A logged-in SFTP client, from the demo's device unless another's key is given."""
     sock = socket.create_connection(("127.0.0.1", daemon.sftp_port), TIMEOUT_S)
     transport = paramiko.Transport(sock)
     try:
         transport.banner_timeout = TIMEOUT_S
         transport.start_client(timeout=TIMEOUT_S)
-        key = paramiko.PKey.from_path(daemon.demo / "demo_key")
-        transport.auth_publickey(LOGIN, key)
+        private = paramiko.PKey.from_path(key or daemon.demo / "demo_key")
+        transport.auth_publickey(LOGIN, private)
         transport.auth_password(LOGIN, daemon.password)
         client = paramiko.SFTPClient.from_transport(transport)
         assert client is not None

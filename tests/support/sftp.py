@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from server.access.accounts_watch import AccountsWatch
 from server.access.attempts import Attempts
 from server.access.bans import Bans
+from server.access.bureau import Clerk
 from server.access.credentials import Credentials
 from server.access.knocks import Knocks
 from server.access.ledger import Ledger
@@ -109,8 +110,7 @@ class SftpHouse:
     ) -> Person:
         """Add an active login with a registered key, Ed25519 unless one is given."""
         key = key or new_key(self.folder / f"{name}_key")
-        login_id, device_id, secret = new_id(), new_id(), ""
-        public = read_ssh_key(key.with_suffix(".pub").read_text())
+        login_id, secret = new_id(), ""
         with writing(self.engine) as connection:
             add(
                 connection,
@@ -126,13 +126,24 @@ class SftpHouse:
                 credentials_us=0,
                 added_us=1,
             )
+            if code:
+                secret = totp.new_secret(connection, self.box, login_id)
+            bump_revision(connection)
+        device_id = self.add_device(login_id, "laptop", key)
+        return Person(name, login_id, device_id, key, secret)
+
+    def add_device(self, login_id: str, name: str, key: Path) -> str:
+        """Register a key pair for a login; the device's id."""
+        device_id = new_id()
+        public = read_ssh_key(key.with_suffix(".pub").read_text())
+        with writing(self.engine) as connection:
             add(
                 connection,
                 tables.DEVICE,
                 id=device_id,
                 contract_id=self.contract_id,
                 login_id=login_id,
-                name="laptop",
+                name=name,
                 state="active",
                 ssh_key=public.ssh_key,
                 key_sha256=public.sha256,
@@ -140,11 +151,9 @@ class SftpHouse:
                 certificate="",
                 added_us=1,
             )
-            if code:
-                secret = totp.new_secret(connection, self.box, login_id)
             bump_revision(connection)
         self.watch.refresh()
-        return Person(name, login_id, device_id, key, secret)
+        return device_id
 
     def lock_device(self, person: Person) -> None:
         """Lock a device as the CLI does; every process notices."""
@@ -284,12 +293,13 @@ def _desk(stack: ExitStack, house: SftpHouse, gate: Gate) -> Desk:
         process=Process(node="node-1", slot="worker-1", pid=os.getpid()),
         clock=clock,
     )
+    ledger = Ledger(house.engine, gate, clock=clock)
     credentials = Credentials(
         house.engine,
         hasher=house.hasher,
         box=house.box,
         watch=house.watch,
-        ledger=Ledger(house.engine, gate, clock=clock),
+        ledger=ledger,
         clock=clock,
         settings=settings.auth,
     )
@@ -300,6 +310,7 @@ def _desk(stack: ExitStack, house: SftpHouse, gate: Gate) -> Desk:
         sessions=sessions,
         credentials=credentials,
         attempts=Attempts(bans, knocks, clock=clock, settings=settings.auth),
+        clerk=Clerk(engine=house.engine, ledger=ledger, clock=clock, who={}),
         gate=gate,
         clock=clock,
         accounts_age_s_max=settings.auth.accounts_age_s_max,

@@ -8,7 +8,14 @@ from server.auth.snapshot import Factors
 from server.model.errors import LoginRefusedError, NotFoundError
 from server.model.identity import LoginKind, Source
 from server.model.operation import Protocol
-from tests.support.accounts import BAN_US, PASSWORD, Accounts, Client, add_person
+from tests.support.accounts import (
+    BAN_US,
+    PASSWORD,
+    Accounts,
+    Client,
+    add_person,
+    count_checks,
+)
 from tests.unit.access.conftest import SOURCE, new_client
 
 ADMITTED, PARTIAL, REFUSED = Verdict.ADMITTED, Verdict.PARTIAL, Verdict.REFUSED
@@ -160,6 +167,34 @@ def test_a_scanner_with_a_password_alone_waits_too(store: Accounts) -> None:
     assert arrive(store).password("scan", PASSWORD) is REFUSED
     store.clock.ahead_us += SECOND_US
     assert arrive(store).password("scan", PASSWORD) is ADMITTED
+
+
+def test_delays_tell_no_names(store: Accounts, laptop: Client) -> None:
+    """A name is delayed alike whether a login has it, and however it is written.
+
+    A delayed try runs as many password checks as any other: no answer comes sooner.
+    """
+    add_person(store, "alice", laptop.ssh_key)
+    store.administration.logins.add(
+        "scan", kind=LoginKind.INTAKE, factors=Factors.PASSWORD, password=PASSWORD
+    )
+    checks = count_checks(store)
+    neighbour = ("192.0.2.8", 40000)
+
+    def told(name: str) -> list[tuple[Verdict, int, int]]:
+        answers = []
+        for number in range(6):
+            source = SOURCE if number else neighbour
+            written = name if number % 2 else f"{name}@main"
+            checks.clear()
+            counted = len(store.records())
+            verdict = arrive(store, source).password(written, "wrong")
+            answers.append((verdict, len(checks), len(store.records()) - counted))
+        return answers
+
+    told("somebody")  # the first delayed try of a minute is a row, whoever it names
+    assert told("nobody") == told("alice") == told("scan")
+    assert told("nobody")[-1] == (REFUSED, 1, 0)
 
 
 def test_weird_names_count_as_well(store: Accounts) -> None:

@@ -11,7 +11,14 @@ from server.auth.snapshot import Factors
 from server.model.errors import LoginRefusedError
 from server.model.identity import LoginKind
 from server.model.operation import Protocol
-from tests.support.accounts import PASSWORD, Accounts, Client, add_person, opened
+from tests.support.accounts import (
+    PASSWORD,
+    Accounts,
+    Client,
+    add_person,
+    count_checks,
+    opened,
+)
 from tests.unit.access.conftest import SOURCE, new_client
 
 
@@ -26,20 +33,6 @@ def refused(login: BasicLogin, user: str, password: str) -> tuple[str, str]:
         login.admit(user, password)
     assert str(caught.value) == "Login refused."
     return str(caught.value.stage), caught.value.rule
-
-
-def count_checks(store: Accounts) -> list[str]:
-    """Count the password checks from here on."""
-    ran: list[str] = []
-    hasher = store.credentials._hasher
-    plain = hasher.verify
-
-    def counted(stored: str | None, password: str | bytes) -> bool:
-        ran.append(str(password))
-        return plain(stored, password)
-
-    hasher.verify = counted  # type: ignore[method-assign]  # to count, not to change
-    return ran
 
 
 def test_the_same_credentials_keep_their_session(

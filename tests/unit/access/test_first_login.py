@@ -11,9 +11,8 @@ from server.access.login import SshLogin, Verdict
 from server.auth.password import Hasher
 from server.model.operation import Protocol
 from server.settings.schema import AuthSettings
-from tests.support.accounts import CHEAP, PASSWORD, Accounts, Client
+from tests.support.accounts import CHEAP, PASSWORD, Accounts, Client, count_checks
 from tests.unit.access.conftest import SOURCE, new_client
-from tests.unit.access.test_basic_login import count_checks
 
 ADMITTED, PARTIAL, REFUSED = Verdict.ADMITTED, Verdict.PARTIAL, Verdict.REFUSED
 ENROLLING = Verdict.ENROLLING

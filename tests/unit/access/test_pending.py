@@ -12,9 +12,15 @@ from server.auth.snapshot import Factors
 from server.model.errors import ExistsError, LoginRefusedError, NotFoundError
 from server.model.identity import LoginKind
 from server.model.operation import Protocol
-from tests.support.accounts import PASSWORD, Accounts, Client, add_person, opened
+from tests.support.accounts import (
+    PASSWORD,
+    Accounts,
+    Client,
+    add_person,
+    count_checks,
+    opened,
+)
 from tests.unit.access.conftest import SOURCE, new_client
-from tests.unit.access.test_basic_login import count_checks
 
 REFUSED, PARTIAL = Verdict.REFUSED, Verdict.PARTIAL
 DAY_US = 24 * 3600 * 1_000_000

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from server.auth.tables import SESSION
 from server.db.engine import reading
 from server.model.operation import Protocol
 from server.model.session import Session
-from tests.support.accounts import PASSWORD, Accounts, Client, add_person
+from tests.support.accounts import PASSWORD, Accounts, Client, add_person, opened
 from tests.support.waiting import until
 from tests.unit.access.conftest import SOURCE
 
@@ -130,3 +131,20 @@ def test_an_ended_session_is_ended_in_the_table(
     with reading(store.engine) as connection:
         (row,) = connection.execute(SESSION.select()).mappings()
     assert row["ended_rule"] == ""
+
+
+def test_a_lock_takes_hold_on_another_node(
+    store: Accounts, laptop: Client, tmp_path: Path
+) -> None:
+    """Nodes share the accounts; the command waits for all of them and counts theirs."""
+    add_person(store, "alice", laptop.ssh_key)
+    url = str(store.engine.url)
+    with opened(tmp_path / "other", url=url, node="node-2") as other:
+        session = admitted(other, laptop)
+        until(store.administration.sessions.list, what="the session is mirrored")
+
+        facts = store.administration.devices.lock("alice", "laptop")
+
+        assert session.cut_rule == "device_locked"
+        assert (facts["sessions_cut"], facts["workers_pending"]) == (1, 0)
+        assert float(str(facts["cut_ms"])) < 1000

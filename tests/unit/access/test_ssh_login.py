@@ -9,7 +9,13 @@ from server.auth.snapshot import Factors
 from server.model.errors import LoginRefusedError
 from server.model.identity import LoginKind
 from server.model.operation import Protocol
-from tests.support.accounts import PASSWORD, Accounts, Client, add_person
+from tests.support.accounts import (
+    PASSWORD,
+    Accounts,
+    Client,
+    add_person,
+    count_checks,
+)
 from tests.unit.access.conftest import SOURCE, new_client
 
 ADMITTED, PARTIAL, REFUSED = Verdict.ADMITTED, Verdict.PARTIAL, Verdict.REFUSED
@@ -102,6 +108,34 @@ def test_a_code_is_asked_for_and_used_up(store: Accounts, laptop: Client) -> Non
     assert again.code("alice", code) is REFUSED
     assert again.needs_password, "a wrong code makes the password due again"
     assert store.refusals() == [("totp", "replayed_code")]
+
+
+@pytest.mark.parametrize("shown", ["nothing", "a query", "a proof", "another's proof"])
+def test_every_refused_password_costs_one_check(
+    store: Accounts, laptop: Client, shown: str
+) -> None:
+    """The time of an answer tells neither who there is nor what was right."""
+    add_person(store, "alice", laptop.ssh_key)
+    add_person(store, "bob", new_client().ssh_key)
+    store.administration.logins.add("carol")  # invited
+    store.administration.logins.disable("bob")
+    checks = count_checks(store)
+
+    def cost(name: str, password: str) -> tuple[Verdict, int]:
+        login = arrive(store)
+        key = new_client() if shown == "another's proof" else laptop
+        if shown == "a query":
+            login.key_known(name, key.algorithm, key.blob)
+        elif shown != "nothing":
+            prove(login, name, key)
+        checks.clear()
+        return login.password(name, password), len(checks)
+
+    told = {cost(name, "wrong") for name in ("alice", "bob", "carol", "nobody", "")}
+    if shown != "a proof":
+        told.add(cost("alice", PASSWORD))
+
+    assert told == {(REFUSED, 1)}
 
 
 def test_needs_code_tells_nothing_before_a_key_is_proved(
