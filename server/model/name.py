@@ -42,6 +42,8 @@ _EXTENSION_BYTES_MAX: Final = 20
 _DIGEST_DIGITS: Final = 8
 _MAC_PREFIX: Final = "._"
 _MAC_NAME: Final = ".DS_Store"
+_MAC_FOLDER: Final = "._."
+"""What macOS keeps of the attributes of a folder itself: asked for at every mount."""
 
 
 class NameRule(Enum):
@@ -135,7 +137,7 @@ def _require_windows(name: str) -> None:
         raise PathRefusedError(
             f"The character {bad} cannot be used in a name.", rule="windows_character"
         )
-    if name[-1] in ". ":
+    if name[-1] in ". " and name != _MAC_FOLDER:
         raise PathRefusedError(
             "A name cannot end with a dot or a space.", rule="windows_ending"
         )

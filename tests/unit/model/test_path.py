@@ -70,6 +70,7 @@ def test_a_bad_spelling_is_refused_by_the_rule_it_breaks(raw: str, rule: str) ->
         "con_",
         "~$見積.xlsx",
         "._ガ",
+        "._.",
     ],
 )
 def test_an_ordinary_name_is_kept_as_it_is(name: str) -> None:

@@ -65,6 +65,13 @@ def test_a_head_without_end_or_with_too_many_lines_is_refused() -> None:
         _read(*[b"X-%d: y" % n for n in range(HEADERS_MAX + 1)])
 
 
+def test_a_name_with_an_underscore_is_forgotten() -> None:
+    """Office sends X-IDCRL_ACCEPTED; in WSGI it could pass for a header that counts."""
+    headers = _read(b"X-IDCRL_ACCEPTED: t", b"X_Forwarded_For: 10.0.0.1", b"Host: a")
+
+    assert headers == {b"Host": b"a"}
+
+
 def test_no_header_names_the_source() -> None:
     """The line is the kernel's peer; wsgidav would believe X-Forwarded-Host."""
     headers = _read(b"X-Forwarded-For: 10.0.0.1", b"x-forwarded-host: h", b"Host: a")
