@@ -38,7 +38,6 @@ from server.daemon.parts import (
     tell_exit,
 )
 from server.daemon.reading import operator_fields, trail_status
-from server.daemon.serving import worker
 from server.daemon.supervisor import Sockets, Start, Supervisor
 from server.daemon.trail import (
     CLOCK,
@@ -176,8 +175,16 @@ def _pause(seconds: float) -> bool:
 class _Roles:
     """What the supervisor's children do."""
 
-    worker = staticmethod(worker)
     keeper = staticmethod(keeper)
+
+    def __init__(self) -> None:
+        """Load the front ends before the first fork: the workers share their pages.
+
+        Not before: they are nearly half of what a command would load.
+        """
+        from server.daemon import serving  # noqa: PLC0415 - see above
+
+        self.worker = serving.worker
 
 
 def _bound(settings: Settings, handed: Sockets) -> Sockets:

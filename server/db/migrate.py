@@ -3,17 +3,16 @@
 import logging
 from enum import StrEnum, unique
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from server.db.engine import Connection, Role, open_engine, writing
 from server.model.errors import UnavailableError
+
+if TYPE_CHECKING:  # Alembic is loaded where it is used: few commands migrate anything
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 0x6B616769  # "kagi"
@@ -68,6 +67,9 @@ def make(connection: Connection, chain: Chain, target: str = "head") -> None:
         SchemaTooNewError: A later release made this database.
         DatabaseError: It cannot be changed.
     """
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - the same
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS / chain))
     config.set_main_option("path_separator", "os")
@@ -77,8 +79,11 @@ def make(connection: Connection, chain: Chain, target: str = "head") -> None:
     command.upgrade(config, target)
 
 
-def _require_known(config: Config, connection: Connection, chain: Chain) -> None:
+def _require_known(config: "Config", connection: Connection, chain: Chain) -> None:
     """Refuse what a later release has made: this one would misread it."""
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - the same
+
     options = {"version_table": f"alembic_version_{chain}"}
     there = MigrationContext.configure(connection, opts=options).get_current_revision()
     known = {
@@ -93,7 +98,7 @@ def _require_known(config: Config, connection: Connection, chain: Chain) -> None
         )
 
 
-def run_environment(context: EnvironmentContext) -> None:
+def run_environment(context: "EnvironmentContext") -> None:
     """Run the steps of a chain: what each chain's `env.py` calls."""
     attributes = context.config.attributes
     connection: Connection = attributes["connection"]

@@ -35,13 +35,19 @@ def _copy(folder: Path, target: Path) -> Path:
     return only.path
 
 
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.soak), 7], ids=["each", "every seventh"]
+)
 def test_a_tail_torn_at_any_byte_is_cut_and_named(
-    ended: tuple[Path, int], tmp_path: Path
+    ended: tuple[Path, int], tmp_path: Path, step: int
 ) -> None:
     """Power goes when it likes: what was durable stays, the rest is told."""
     folder, begin = ended
-    size = (folder / "worker-1" / segment.plain_name(1)).stat().st_size
-    for length in range(begin, size):
+    text = (folder / "worker-1" / segment.plain_name(1)).read_bytes()
+    size = len(text)
+    ends = {at + 1 for at in range(begin, size) if text[at : at + 1] == b"\n"}
+    near = {end + by for end in ends for by in (-2, -1, 0, 1)}
+    for length in sorted({*range(begin, size, step), *near} & {*range(begin, size)}):
         target = tmp_path / str(length)
         os.truncate(_copy(folder, target), length)
 
