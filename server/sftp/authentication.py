@@ -30,7 +30,7 @@ from paramiko.transport import Transport
 from server.access.login import Question, SshLogin, Verdict
 from server.model.errors import LoginRefusedError, ServerError
 from server.settings.schema import SftpSettings
-from server.sftp.transport import UserKey
+from server.sftp.algorithms import UserKey
 from server.sftp.wire import MalformedPacketError, Reader, string, text
 
 log = logging.getLogger(__name__)

@@ -27,10 +27,10 @@ from server.model.operation import Stage
 from server.settings.schema import SftpSettings
 from server.sftp.authentication import Authentication
 from server.sftp.commands import Command, printable
+from server.sftp.datapath import DataPath
 from server.sftp.handshake import judge
 from server.sftp.legacy import transport_of
 from server.sftp.requests import Requests
-from server.sftp.subsystem import Subsystem
 from server.vfs.filesystem import FileSystem
 from server.vfs.view import View
 
@@ -85,7 +85,7 @@ class Connection(ServerInterface):
         # Guards the next three. Taken before none.
         self._lock = threading.Lock()
         self._draining = False
-        self._services: dict[int, Subsystem | Command] = {}
+        self._services: dict[int, DataPath | Command] = {}
         self._farewell: Command | None = None
         peer = f"{arrival.source.ip}:{arrival.source.port}"
         strict = house.settings.algorithms == "strict"
@@ -182,17 +182,18 @@ class Connection(ServerInterface):
         return self._serve_files(channel, self._view)
 
     def _serve_files(self, channel: Channel, view: View) -> bool:
-        subsystem = Subsystem(
+        house = self._house
+        path = DataPath(
             channel,
-            Requests(view, settings=self._house.settings, clock=self._house.clock),
-            name=f"{self._transport.name}-{channel.chanid}",
-            packet_bytes_max=self._house.settings.packet_bytes_max,
-            clock=self._house.clock,
+            Requests(view, settings=house.settings, clock=house.clock),
+            self._transport.packets,
+            packet_bytes_max=house.settings.packet_bytes_max,
+            clock=house.clock,
             malformed=lambda: self.cut("malformed packet"),
         )
-        if not self._takes(channel.chanid, subsystem):
+        if not self._takes(channel.chanid, path):
             return False
-        subsystem.start()
+        self._transport.serve(path, channel.chanid)
         return True
 
     @override
@@ -221,7 +222,7 @@ class Connection(ServerInterface):
         self._transport.once_granted(command.start)
         return True
 
-    def _takes(self, chanid: int, service: Subsystem | Command) -> bool:
+    def _takes(self, chanid: int, service: DataPath | Command) -> bool:
         """Whether the channel was free and is this service's now."""
         with self._lock:
             if self._draining or self._serves(chanid):
@@ -310,7 +311,9 @@ class Connection(ServerInterface):
         with self._lock:
             services = list(self._services.values())
         for service in services:
-            if not service.join(CHANNEL_END_S):
+            if isinstance(service, DataPath):
+                service.lost()
+            elif not service.join(CHANNEL_END_S):
                 log.error("sftp channel does not end")
         if self._login.session is None:
             self._leave_unknown(self._reason or "disconnected")

@@ -20,16 +20,8 @@ from paramiko.rsakey import RSAKey
 from typing_extensions import override
 
 from server.model.algorithms import Profile
-from server.sftp.transport import (
-    CIPHERS,
-    HOST_KEYS,
-    KEX,
-    MACS,
-    USER_KEYS,
-    SftpTransport,
-    StrictTransport,
-    UserKey,
-)
+from server.sftp.algorithms import CIPHERS, HOST_KEYS, KEX, MACS, USER_KEYS, UserKey
+from server.sftp.transport import SftpTransport, StrictTransport
 
 
 class KexGroup14SHA1(KexGroup14SHA256):

@@ -8,7 +8,7 @@ view as they came, made absolute.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from paramiko.sftp import (
     CMD_ATTRS,
@@ -44,6 +44,7 @@ from server.sftp.handles import FileHandle, Handles, Listing
 from server.sftp.status import OK, status_body
 from server.sftp.wire import Reader
 from server.vfs.entry import Changes, Disposition, Entry, Space
+from server.vfs.handle import OpenFile
 from server.vfs.view import View
 
 DATA_BYTES_MAX: Final = 255 * 1024
@@ -117,12 +118,27 @@ def close(context: Context, packet: Reader) -> Reply:
     return DONE
 
 
-def read(context: Context, packet: Reader) -> Reply:
-    """SSH_FXP_READ (6.4)."""
+class Wish(NamedTuple):
+    """What a READ asks for."""
+
+    file: OpenFile
+    offset: int
+    length: int
+    """As long as a reply can be, whatever the client wishes."""
+
+
+def read_wish(context: Context, packet: Reader) -> Wish:
+    """Read the fields of SSH_FXP_READ (6.4)."""
     name, offset, length = packet.string(), packet.u64(), packet.u32()
     packet.end()
     file = context.handles.file(name)
-    content = file.read_at(offset, min(length, context.data_bytes_max))
+    return Wish(file, offset, min(length, context.data_bytes_max))
+
+
+def read(context: Context, packet: Reader) -> Reply:
+    """SSH_FXP_READ (6.4)."""
+    wish = read_wish(context, packet)
+    content = wish.file.read_at(wish.offset, wish.length)
     if not content:
         return END
     return CMD_DATA, (wire.u32(len(content)), content)

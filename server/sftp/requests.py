@@ -13,6 +13,7 @@ from typing import Final
 
 from paramiko.sftp import (
     CMD_CLOSE,
+    CMD_DATA,
     CMD_EXTENDED,
     CMD_FSETSTAT,
     CMD_FSTAT,
@@ -45,6 +46,7 @@ from server.sftp import operations, wire
 from server.sftp.handles import Handles
 from server.sftp.operations import Context, Reply
 from server.sftp.status import status_body, status_of
+from server.sftp.train import Train
 from server.sftp.wire import MalformedPacketError, Reader
 from server.vfs.view import View
 
@@ -53,6 +55,8 @@ log = logging.getLogger(__name__)
 VERSION: Final = 3
 _HEAD: Final = struct.Struct(">IBI")
 _TYPE_AND_ID_BYTES: Final = 5
+_DATA_HEAD: Final = struct.Struct(">IBII")
+"""Of a DATA reply: length, type, id, length of the content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +172,38 @@ class Requests:
             raise MalformedPacketError("a second INIT")
         request_id = reader.u32()
         row = _row(number, reader)
-        kind, parts = _UNSUPPORTED if row is None else self._fence(row, reader)
-        length = _TYPE_AND_ID_BYTES + sum(map(len, parts))
-        return b"".join((_HEAD.pack(length, kind, request_id), *parts))
+        if row is None:
+            return _reply(request_id, _UNSUPPORTED)
+        return _reply(request_id, self._fence(row, reader, row.handle))
+
+    def reply(self, packet: memoryview, out: Train) -> None:
+        """As `answer`, laid into a train that has room for the longest reply.
+
+        The content that a READ asks for goes from the file right to its place there.
+
+        Raises:
+            MalformedPacketError: Not a packet of version 3; nothing was done.
+        """
+        if packet[0] != CMD_READ or not self._greeted:
+            out.add(self.answer(packet))
+            return
+        reader = Reader(packet)
+        reader.byte()
+        request_id, count = reader.u32(), 0
+        begin = out.used + _DATA_HEAD.size
+
+        def read(context: Context, packet: Reader) -> Reply:
+            nonlocal count
+            wish = operations.read_wish(context, packet)
+            count = wish.file.read_into(wish.offset, out.gaps(begin, wish.length))
+            return operations.END
+
+        reply = self._fence(_BY_NUMBER[CMD_READ], reader, read)
+        if not count:
+            out.add(_reply(request_id, reply))
+            return
+        length = _DATA_HEAD.size - wire.LENGTH_BYTES + count
+        out.extend(_DATA_HEAD.pack(length, CMD_DATA, request_id, count), count)
 
     def close(self) -> None:
         """The channel is gone: what is open is aborted. A second call does nothing."""
@@ -191,9 +224,11 @@ class Requests:
                 reply += wire.text(row.name) + wire.text(row.version)
         return wire.string(reply)
 
-    def _fence(self, row: Request, packet: Reader) -> Reply:
+    def _fence(
+        self, row: Request, packet: Reader, handle: Callable[[Context, Reader], Reply]
+    ) -> Reply:
         try:
-            return row.handle(self._context, packet)
+            return handle(self._context, packet)
         except MalformedPacketError:
             raise
         except ServerError as error:
@@ -212,6 +247,12 @@ _UNSUPPORTED: Final[Reply] = (
     CMD_STATUS,
     (status_body(SFTP_OP_UNSUPPORTED, "This server does not know that request."),),
 )
+
+
+def _reply(request_id: int, reply: Reply) -> bytes:
+    kind, parts = reply
+    length = _TYPE_AND_ID_BYTES + sum(map(len, parts))
+    return b"".join((_HEAD.pack(length, kind, request_id), *parts))
 
 
 def _row(number: int, packet: Reader) -> Request | None:

@@ -8,49 +8,50 @@ test, and paramiko's minor version is pinned.
 
 import logging
 import socket
-import time
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from paramiko.auth_handler import AuthHandler
 from paramiko.channel import Channel
 from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
     MSG_CHANNEL_EXTENDED_DATA,
     MSG_CHANNEL_REQUEST,
 )
-from paramiko.ecdsakey import ECDSAKey
-from paramiko.ed25519key import Ed25519Key
-from paramiko.kex_curve25519 import KexCurve25519
-from paramiko.kex_group16 import KexGroup16SHA512
-from paramiko.kex_mlkem import KexMLKEM768X25519
 from paramiko.message import Message
-from paramiko.packet import Packetizer
 from paramiko.pkey import PKey
-from paramiko.rsakey import RSAKey
 from paramiko.ssh_exception import IncompatiblePeer, SSHException
 from paramiko.transport import Transport
 from typing_extensions import override
 
 from server.access.entrance import discard_at_close
 from server.model.algorithms import old_algorithms
+from server.sftp.algorithms import (
+    CIPHERS,
+    GCM_CIPHERS,
+    HOST_KEYS,
+    KEX,
+    MACS,
+    USER_KEYS,
+    UserKey,
+)
+from server.sftp.datapath import WINDOW_BYTES, DataPath
+from server.sftp.gcm import GcmPacketizer
 
 log = logging.getLogger(__name__)
 
-UNAUTHENTICATED_BYTES_MAX: Final = 35000
-"""Longest packet before login: what RFC 4253, section 6.1, asks of everyone."""
-VERSION_LINE_BYTES_MAX: Final = 1024
-"""What may come before the version line ends; the line itself has 255 at most."""
-FIRST_BYTES_MAX: Final = 256
-WINDOW_BYTES: Final = 2 * 1024 * 1024
+_POST_QUANTUM: Final = "mlkem768x25519-sha256"
 ACTIVE_CHECK_S: Final = 1.0
+SPEAK_FIRST: Final = ("SSH-2.0-OpenSSH_", "SSH-2.0-paramiko_")
+"""Clients that send their lists without waiting for ours, and prefer slow ciphers."""
+LISTS_WAIT_S: Final = 1.0
+"""How long one of those may take before it gets ours after all."""
 PEER_SILENT_S_MAX: Final = 300
 """How long the peer's kernel may leave data without an acknowledgement."""
-REKEY_BYTES: Final = 32 * 1024**3
-"""Half of what RFC 4344, section 3.2, allows AES: 2^32 blocks."""
-REKEY_PACKETS: Final = 2**31
-
 _LISTS: Final = {
     "kex": "kex_algo_list",
     "hostkey": "server_key_algo_list",
@@ -58,39 +59,6 @@ _LISTS: Final = {
     "mac": "client_mac_algo_list",
 }
 """The lists of a key exchange by our words for them, and as paramiko names them."""
-
-UserKey = Ed25519Key | ECDSAKey | RSAKey
-"""What a client may prove itself with."""
-
-# What everyone is offered, in the order in which it is announced: what ssh-audit has
-# nothing against, but that only the first exchange withstands a quantum computer.
-KEX: Final[dict[str, type[object]]] = {
-    "mlkem768x25519-sha256": KexMLKEM768X25519,
-    # RFC 8731 gave libssh's method its plain name.
-    "curve25519-sha256": KexCurve25519,
-    "curve25519-sha256@libssh.org": KexCurve25519,
-    "diffie-hellman-group16-sha512": KexGroup16SHA512,
-}
-HOST_KEYS: Final[tuple[str, ...]] = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
-USER_KEYS: Final[dict[str, type[UserKey]]] = {
-    "ssh-ed25519": Ed25519Key,
-    "ecdsa-sha2-nistp256": ECDSAKey,
-    "ecdsa-sha2-nistp384": ECDSAKey,
-    "ecdsa-sha2-nistp521": ECDSAKey,
-    "rsa-sha2-512": RSAKey,
-    "rsa-sha2-256": RSAKey,
-}
-CIPHERS: Final[tuple[str, ...]] = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-ctr",
-    "aes192-ctr",
-    "aes256-ctr",
-)
-MACS: Final[tuple[str, ...]] = (
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-)
 
 
 def load_host_keys(paths: Iterable[Path]) -> list[PKey]:
@@ -113,59 +81,6 @@ def prepare_socket(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silent_ms_max)
 
 
-class BoundedPacketizer(Packetizer):
-    """Refuses a packet by its length field, before anything is allocated for it."""
-
-    REKEY_BYTES = REKEY_BYTES
-    REKEY_PACKETS = REKEY_PACKETS
-
-    def __init__(self, socket: socket.socket) -> None:
-        """Start with the bound for peers that have not logged in."""
-        super().__init__(socket)
-        self.packet_bytes_max = UNAUTHENTICATED_BYTES_MAX
-        self.heard_s = time.monotonic()
-        """When the last packet came, seconds of the monotonic clock."""
-        self.first = b""
-        """The first bytes that came, before they are known to be SSH."""
-        self._version_bytes = 0
-
-    @override
-    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        if not 0 <= n <= self.packet_bytes_max:
-            raise SSHException(f"refused a packet of about {n} bytes")
-        return super().read_all(n, check_rekey)
-
-    @override
-    def read_message(self) -> tuple[int, Message]:
-        received = super().read_message()
-        self.heard_s = time.monotonic()
-        return received
-
-    @override
-    def start_handshake(self, timeout: float) -> None:
-        """Start no timer of its own: the listener's grace time covers the login."""
-
-    @override
-    def readline(self, timeout: float) -> str:
-        """The version line: a client sends nothing before it (RFC 4253, section 4.2).
-
-        A PROXY header on a listener without a proxy ends the connection here.
-        """
-        line = super().readline(timeout)
-        if not line.startswith("SSH-"):
-            raise SSHException("no version line")
-        return line
-
-    def _read_timeout(self, timeout: float) -> bytes:
-        """Bytes of the version line; paramiko reads on until it ends."""
-        received: bytes = super()._read_timeout(timeout)  # type: ignore[misc]  # absent from the stubs
-        self._version_bytes += len(received)
-        self.first += received[: FIRST_BYTES_MAX - len(self.first)]
-        if self._version_bytes > VERSION_LINE_BYTES_MAX:
-            raise SSHException("no version line")
-        return received
-
-
 def _feed(channel: Channel, message: Message) -> None:
     """Take channel data; refuse more than the window, and lengths that are wrong.
 
@@ -176,9 +91,13 @@ def _feed(channel: Channel, message: Message) -> None:
     received = message.get_remainder()
     if length != len(received):
         raise SSHException("channel data of another length than announced")
-    if len(channel.in_buffer) + length > WINDOW_BYTES:
+    path = _path_of(channel)
+    if path is not None:
+        path.inflow.feed(received)
+    elif len(channel.in_buffer) + length > WINDOW_BYTES:
         raise SSHException("more channel data than the window allows")
-    channel.in_buffer.feed(received)
+    else:
+        channel.in_buffer.feed(received)
 
 
 def _discard(channel: Channel, message: Message) -> None:
@@ -191,6 +110,27 @@ def _request(channel: Channel, message: Message) -> None:
     transport = channel.get_transport()
     if isinstance(transport, SftpTransport):
         transport.begin_asked()
+
+
+def _end_of_input(channel: Channel, message: Message) -> None:
+    channel._handle_eof(message)  # type: ignore[attr-defined]  # noqa: SLF001 - absent from the stubs
+    path = _path_of(channel)
+    if path is not None:
+        path.end_of_input()
+
+
+def _closed(channel: Channel, message: Message) -> None:
+    channel._handle_close(message)  # type: ignore[attr-defined]  # noqa: SLF001 - absent from the stubs
+    path = _path_of(channel)
+    if path is not None:
+        path.lost()
+
+
+def _path_of(channel: Channel) -> DataPath | None:
+    transport = channel.transport
+    if isinstance(transport, SftpTransport):
+        return transport.paths.get(channel.chanid)
+    return None
 
 
 class SftpTransport(Transport):
@@ -213,6 +153,8 @@ class SftpTransport(Transport):
         MSG_CHANNEL_DATA: _feed,
         MSG_CHANNEL_EXTENDED_DATA: _discard,
         MSG_CHANNEL_REQUEST: _request,
+        MSG_CHANNEL_EOF: _end_of_input,
+        MSG_CHANNEL_CLOSE: _closed,
     }
 
     def __init__(
@@ -236,7 +178,7 @@ class SftpTransport(Transport):
         super().__init__(
             sock,
             default_window_size=WINDOW_BYTES,
-            packetizer_class=BoundedPacketizer,
+            packetizer_class=GcmPacketizer,
         )
         self.name = name
         self.algorithms = ""
@@ -247,6 +189,13 @@ class SftpTransport(Transport):
         self._ended = ended
         self._kept: dict[int, Channel] = {}
         self._asked: list[Callable[[], None]] = []
+        self._later: list[Message] = []
+        self._lists_came = False
+        self.paths: dict[int, DataPath] = {}
+        """The channels that are served on this thread, by our number of them."""
+        self.packets.clear_to_send = self.clear_to_send
+        self.packets.work = self._work
+        self.packets.silence = self._silence
         for key in host_keys:
             self.add_server_key(key)
 
@@ -258,16 +207,19 @@ class SftpTransport(Transport):
             self._ended()
 
     @property
+    def packets(self) -> GcmPacketizer:
+        """The packetizer, as what it is."""
+        return cast("GcmPacketizer", self.packetizer)
+
+    @property
     def heard_s(self) -> float:
         """When the last packet came, seconds of the monotonic clock."""
-        packetizer = self.packetizer
-        return packetizer.heard_s if isinstance(packetizer, BoundedPacketizer) else 0.0
+        return self.packets.heard_s
 
     @property
     def first_bytes(self) -> bytes:
         """What the peer said first, a line at most; it may be anything."""
-        packetizer = self.packetizer
-        return packetizer.first if isinstance(packetizer, BoundedPacketizer) else b""
+        return self.packets.first
 
     @property
     def channels_open(self) -> int:
@@ -289,8 +241,28 @@ class SftpTransport(Transport):
 
     def allow_packets(self, packet_bytes_max: int) -> None:
         """Set the bound for a peer that has logged in."""
-        if isinstance(self.packetizer, BoundedPacketizer):
-            self.packetizer.packet_bytes_max = packet_bytes_max
+        self.packets.packet_bytes_max = packet_bytes_max
+
+    def serve(self, path: DataPath, chanid: int) -> None:
+        """Let `path` have the data of a channel, on this thread."""
+        self.paths[chanid] = path
+        self.packets.inflows[chanid] = path.inflow
+
+    def _work(self) -> None:
+        """Answer what came; forget paths that have ended."""
+        if self._later and self.clear_to_send.is_set():
+            later, self._later = self._later, []
+            for message in later:
+                self.packetizer.send_message(message)
+        for chanid, path in list(self.paths.items()):
+            path.work()
+            if path.ended:
+                del self.paths[chanid]
+                del self.packets.inflows[chanid]
+
+    def _silence(self) -> None:
+        for path in self.paths.values():
+            path.silence()
 
     def cut(self) -> None:
         """End the connection now, from any thread; the own thread then cleans up.
@@ -316,10 +288,41 @@ class SftpTransport(Transport):
         """Keep paramiko's words, with their tracebacks for each port scan, to debug."""
         log.debug("paramiko: %s", msg, extra={"connection": self.name})
 
+    def _send_user_message(self, data: Message) -> None:
+        """Send; in a key exchange later, for this thread cannot wait for itself."""
+        if threading.current_thread() is self and not self.clear_to_send.is_set():
+            self._later.append(data)
+        else:
+            super()._send_user_message(data)  # type: ignore[misc]  # absent from the stubs
+
+    def _send_kex_init(self) -> None:
+        """Announce our lists, to some clients only when theirs are known.
+
+        The client's order decides (RFC 4253, section 7.1), and OpenSSH's has AES-GCM
+        last; a list without the others, where the client knows it, decides for it.
+        """
+        waits = not self.initial_kex_done and self.remote_version.startswith(
+            SPEAK_FIRST
+        )
+        if not (waits and self.packets.hears(LISTS_WAIT_S)):
+            super()._send_kex_init()  # type: ignore[misc]  # absent from the stubs
+
+    def _choose_ciphers(self, m: Message) -> None:
+        """Offer AES-GCM alone to a client that offers it, unless it has our lists."""
+        lists = self._really_parse_kex_init(m)  # type: ignore[attr-defined]  # absent from the stubs
+        m.rewind()
+        known = set(lists["client_encrypt_algo_list"])
+        if set(GCM_CIPHERS) & known.intersection(lists["server_encrypt_algo_list"]):
+            ours = self._preferred_ciphers
+            self._preferred_ciphers = tuple(c for c in ours if c in GCM_CIPHERS)
+
     def _negotiate_keys(self, m: Message) -> None:
         """Exchange keys; again only after login, for an exchange is costly."""
         if self.initial_kex_done and not self.is_authenticated():
             raise SSHException("a second key exchange before login")
+        if not self._lists_came and self.local_kex_init is None:
+            self._choose_ciphers(m)
+        self._lists_came = True
         super()._negotiate_keys(m)  # type: ignore[misc]  # absent from the stubs
 
     def _parse_kex_init(self, m: Message) -> None:
@@ -379,7 +382,5 @@ class StrictTransport(SftpTransport):
     What is recorded on the wire today could be read when there is one.
     """
 
-    _kex_info: ClassVar[dict[str, type[object]]] = {
-        "mlkem768x25519-sha256": KexMLKEM768X25519
-    }
+    _kex_info: ClassVar[dict[str, type[object]]] = {_POST_QUANTUM: KEX[_POST_QUANTUM]}
     _preferred_kex = tuple(_kex_info)

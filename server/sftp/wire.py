@@ -5,11 +5,12 @@ compared with what is there before anything of that size is made.
 """
 
 import struct
-from collections.abc import Iterator
 from typing import Final
 
 _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
+LENGTH_BYTES: Final = _U32.size
+"""In front of each packet (filexfer-02, section 3)."""
 
 
 class MalformedPacketError(Exception):
@@ -19,12 +20,13 @@ class MalformedPacketError(Exception):
 class Reader:
     """Reads one packet from its first byte to its last."""
 
-    __slots__ = ("_at", "_packet")
+    __slots__ = ("_at", "_end", "_packet")
 
     def __init__(self, packet: memoryview) -> None:
         """Start at the first byte."""
         self._packet = packet
         self._at = 0
+        self._end = len(packet)
 
     def byte(self) -> int:
         """One byte.
@@ -32,7 +34,7 @@ class Reader:
         Raises:
             MalformedPacketError: The packet ends before.
         """
-        return self._take(1)[0]
+        return self._packet[self._step(1)]
 
     def boolean(self) -> bool:
         """One byte; all values but zero are true.
@@ -48,7 +50,8 @@ class Reader:
         Raises:
             MalformedPacketError: The packet ends before.
         """
-        return int(_U32.unpack(self._take(4))[0])
+        number: int = _U32.unpack_from(self._packet, self._step(4))[0]
+        return number
 
     def u64(self) -> int:
         """Eight bytes, unsigned.
@@ -56,7 +59,8 @@ class Reader:
         Raises:
             MalformedPacketError: The packet ends before.
         """
-        return int(_U64.unpack(self._take(8))[0])
+        number: int = _U64.unpack_from(self._packet, self._step(8))[0]
+        return number
 
     def string(self) -> memoryview:
         """Bytes with their length before them; no copy is made.
@@ -64,7 +68,8 @@ class Reader:
         Raises:
             MalformedPacketError: The packet ends before.
         """
-        return self._take(self.u32())
+        at = self._step(self.u32())
+        return self._packet[at : self._at]
 
     def text(self) -> str:
         """A string as UTF-8; bytes that are none become surrogate escapes.
@@ -76,7 +81,7 @@ class Reader:
 
     def more(self) -> bool:
         """Whether something is left."""
-        return self._at < len(self._packet)
+        return self._at < self._end
 
     def end(self) -> None:
         """Return when all was read.
@@ -85,56 +90,17 @@ class Reader:
             MalformedPacketError: Something is left.
         """
         if self.more():
-            left = len(self._packet) - self._at
+            left = self._end - self._at
             raise MalformedPacketError(f"{left} bytes after the packet's last field")
 
-    def _take(self, length: int) -> memoryview:
-        end = self._at + length
-        if end > len(self._packet):
+    def _step(self, length: int) -> int:
+        """Pass over a field; where it began."""
+        at = self._at
+        if at + length > self._end:
             raise MalformedPacketError(
-                f"a field of {length} bytes in a packet with "
-                f"{len(self._packet) - self._at} left"
+                f"a field of {length} bytes in a packet with {self._end - at} left"
             )
-        part = self._packet[self._at : end]
-        self._at = end
-        return part
-
-
-class Framer:
-    """Cuts a stream of bytes into SFTP packets (filexfer-02, section 3)."""
-
-    def __init__(self, packet_bytes_max: int) -> None:
-        """Refuse packets longer than `packet_bytes_max`."""
-        self._packet_bytes_max = packet_bytes_max
-        self._buffer = bytearray()
-
-    def feed(self, received: bytes) -> Iterator[memoryview]:
-        """Take what came; yield each whole packet without its length field.
-
-        What is kept is never longer than one packet and what came with it.
-
-        Raises:
-            MalformedPacketError: A length of zero or above the bound.
-        """
-        self._buffer += received
-        end = self._end_of_whole_packets()
-        block = memoryview(bytes(memoryview(self._buffer)[:end]))
-        del self._buffer[:end]
-        at = 0
-        while at < end:
-            (length,) = _U32.unpack_from(block, at)
-            yield block[at + 4 : at + 4 + length]
-            at += 4 + length
-
-    def _end_of_whole_packets(self) -> int:
-        at = 0
-        while len(self._buffer) - at >= _U32.size:
-            (length,) = _U32.unpack_from(self._buffer, at)
-            if not 0 < length <= self._packet_bytes_max:
-                raise MalformedPacketError(f"a packet of {length} bytes")
-            if len(self._buffer) - at - _U32.size < length:
-                break
-            at += _U32.size + length
+        self._at = at + length
         return at
 
 

@@ -1,6 +1,6 @@
 """What the VFS asks of a store of files; it belongs to the VFS, not to a disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final, Protocol
@@ -122,6 +122,10 @@ class StoredFile(Protocol):
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; empty at the end."""
+        ...
+
+    def read_into(self, offset: int, places: Sequence[memoryview]) -> int:
+        """Fill `places` one after the other from `offset`; how many bytes came."""
         ...
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:

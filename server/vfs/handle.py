@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,16 +90,23 @@ class OpenFile:
             SessionCutError: The session was cut meanwhile.
         """
         with self._lock:
-            self._require_open()
-            if not self._at.readable:
-                raise HandleError("The file was not opened for reading.")
-            _require_offset(offset, length)
+            self._require_readable(offset, length)
             data = self._at.file.read_at(offset, length)
-            self._reads.add(offset, len(data))
-            if not self._at.writable:
-                self._digest(offset, data)
-            self._tell_progress()
+            self._was_read(offset, (data,))
             return data
+
+    def read_into(self, offset: int, places: Sequence[memoryview]) -> int:
+        """Fill `places` one after the other from `offset`; how many bytes came.
+
+        Raises:
+            HandleError: Closed, or opened for writing only.
+            SessionCutError: The session was cut meanwhile.
+        """
+        with self._lock:
+            self._require_readable(offset, sum(map(len, places)))
+            count = self._at.file.read_into(offset, places)
+            self._was_read(offset, _filled(places, count))
+            return count
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`; at the end when opened to append.
@@ -179,6 +186,21 @@ class OpenFile:
                 drop()
             finally:
                 self._closed(self)
+
+    def _require_readable(self, offset: int, length: int) -> None:
+        self._require_open()
+        if not self._at.readable:
+            raise HandleError("The file was not opened for reading.")
+        _require_offset(offset, length)
+
+    def _was_read(self, offset: int, blocks: Iterable[bytes | memoryview]) -> None:
+        hashed = self._hash is not None and not self._at.writable
+        for block in blocks:
+            self._reads.add(offset, len(block))
+            if hashed:
+                self._digest(offset, block)
+            offset += len(block)
+        self._tell_progress()
 
     def _write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self._require_open()
@@ -330,6 +352,15 @@ def changes_detail(changes: Changes) -> dict[str, Json]:
     if changes.mtime_ns is not None:
         told["mtime_ns"] = str(changes.mtime_ns)
     return told
+
+
+def _filled(places: Sequence[memoryview], count: int) -> Iterator[memoryview]:
+    """The parts of `places` that the first `count` bytes went to."""
+    for place in places:
+        if count <= 0:
+            return
+        yield place[:count]
+        count -= len(place)
 
 
 def _require_offset(offset: int, length: int) -> None:

@@ -4,7 +4,7 @@ Only what stood is kept: a write behind the end of a file destroys nothing, so r
 an upload or appending to a log copies nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from server.audit.gate import Act
 from server.storage.port import Attributes, Changes, Kept, Storage, StoredFile
@@ -49,6 +49,10 @@ class KeptFile:
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; empty at the end."""
         return self._file.read_at(offset, length)
+
+    def read_into(self, offset: int, places: Sequence[memoryview]) -> int:
+        """Fill `places` one after the other from `offset`; how many bytes came."""
+        return self._file.read_into(offset, places)
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`; what is there is kept first."""

@@ -141,6 +141,7 @@ def test_channels_come_and_go_and_are_forgotten(
             what="all have ended",
         )
         assert len(connection._services) <= 4
+        assert not connection._transport.paths
 
 
 def test_connections_too_many_are_one_row(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_every_thread_has_a_name_and_ends(house: SftpHouse, alice: Person) -> No
     with probing(house) as probe:
         probe.log_in("alice", key_of(alice.key), PASSWORD)
         assert files(probe).listdir(".") == []
-        assert len(named_threads("sftp-127.0.0.1:")) == 2
+        assert len(named_threads("sftp-127.0.0.1:")) == 1
         assert {"sftp-accept", "sftp-watch"} <= set(named_threads("sftp-"))
 
     until(lambda: not named_threads("sftp-127.0.0.1:"), what="its threads have ended")

@@ -1,6 +1,7 @@
 """What ssh-audit, which others will run against us too, says of both profiles."""
 
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paramiko.common import MSG_KEXINIT
+from paramiko.message import Message
 
 from server.settings.schema import SftpSettings
+from server.sftp.algorithms import CIPHERS
+from server.sftp.legacy import LegacyTransport
 from tests.support.sftp import PASSWORD, SftpHouse, open_house
 from tests.support.ssh_probe import key_of, probing
 from tests.support.waiting import until
@@ -84,6 +89,38 @@ def require_policy(house: SftpHouse, profile: str) -> None:
     checked = audit(house, "-P", str(POLICIES / f"{profile}.txt"))
 
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("profile", "ciphers"),
+    [("modern", CIPHERS), ("legacy", LegacyTransport._preferred_ciphers)],
+)
+def test_a_client_that_is_not_known_is_offered_every_cipher(
+    house: SftpHouse, profile: str, ciphers: tuple[str, ...]
+) -> None:
+    """Only for some is AES-GCM chosen by leaving others out; scanners keep theirs."""
+    if profile == "legacy":
+        house.set_line(house.line_id, crypto="legacy-until:2999-01-01")
+    with house.connect() as sock, sock.makefile("rb") as stream:
+        sock.sendall(b"SSH-2.0-scanner\r\n")
+        assert stream.readline().startswith(b"SSH-2.0-")
+        length, padding = struct.unpack(">IB", stream.read(5))
+        lists = Message(stream.read(length - 1 - padding)[17:])
+    offered = [lists.get_list() for _ in range(4)]
+
+    assert offered[2] == offered[3] == list(ciphers)
+
+
+def test_a_client_that_greets_as_openssh_and_waits_gets_the_lists(
+    house: SftpHouse,
+) -> None:
+    """The real one speaks first; who only says so must not wait for ever."""
+    with house.connect() as sock, sock.makefile("rb") as stream:
+        sock.sendall(b"SSH-2.0-OpenSSH_scanner\r\n")
+        assert stream.readline().startswith(b"SSH-2.0-")
+        _, _, kind = struct.unpack(">IBB", stream.read(6))
+
+    assert kind == MSG_KEXINIT
 
 
 def test_the_legacy_line_has_only_what_old_machines_need(house: SftpHouse) -> None:

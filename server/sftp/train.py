@@ -1,0 +1,196 @@
+"""The replies of one channel on their way out, laid into SSH packets as they come.
+
+    slot: length | padding length | type, channel, data length | data | padding | tag
+
+A train is one block of memory with a slot for each packet. Replies are written, and
+files are read, right into the data parts; encrypting happens in place, and one `send`
+takes all of it.
+"""
+
+import struct
+from typing import Final, NamedTuple
+
+from paramiko.common import MSG_CHANNEL_DATA
+
+from server.sftp.memory import block
+
+HEAD: Final = struct.Struct(">IBBII")
+LENGTH_BYTES: Final = 4
+PAYLOAD_AT: Final = 5
+"""Where the message begins in a slot: behind length and padding length."""
+TAG_BYTES: Final = 16
+_BLOCK_BYTES: Final = 16
+_PADDING_BYTES_MIN: Final = 4
+_DATA_BYTES_MAX: Final = 65536
+"""In a packet, however much the client would take: the slots must stay handy."""
+
+
+class Wagon(NamedTuple):
+    """A filled slot, ready to be encrypted where it lies."""
+
+    head: memoryview
+    """The length field, which is authenticated and not encrypted."""
+    plain: memoryview
+    """From the padding length to the padding's end."""
+    sealed: memoryview
+    """The same with the tag behind it."""
+    message: memoryview
+    """The SSH message alone, for other ciphers."""
+
+
+class Departure(NamedTuple):
+    """What goes out at once."""
+
+    first: bytes
+    """Data for a packet of its own: what an earlier window has cut off."""
+    wagons: list[Wagon]
+    """Behind it, in their order."""
+    whole: memoryview
+    """All wagons, one behind the other as they go over the wire when sealed."""
+
+
+def padding_of(data_bytes: int) -> int:
+    """Bytes of padding: at least four, to a multiple of the block (RFC 4253, 6)."""
+    short = -(HEAD.size - LENGTH_BYTES + data_bytes) % _BLOCK_BYTES
+    return short if short >= _PADDING_BYTES_MIN else short + _BLOCK_BYTES
+
+
+class Train:
+    """A stream of reply bytes in slots; its positions count reply bytes alone."""
+
+    def __init__(self, *, channel: int, data_bytes: int, capacity: int) -> None:
+        """Lay out slots for at least `capacity` bytes.
+
+        Args:
+            channel: The client's number of the channel.
+            data_bytes: What the client takes in one packet.
+            capacity: Reply bytes that the train has room for.
+        """
+        self._channel = channel
+        self._data_bytes = data = min(data_bytes, _DATA_BYTES_MAX)
+        self._slots = -(-capacity // data)
+        self._stride = HEAD.size + data + padding_of(data) + TAG_BYTES
+        self._memory: memoryview | None = None
+        self._full: list[Wagon | None] = []
+        self._sent = 0  # a multiple of the slots' data but for a train that is through
+        self._used = 0
+        self._left = b""
+
+    @property
+    def room(self) -> int:
+        """Reply bytes that can be added."""
+        return self._slots * self._data_bytes - self._used
+
+    @property
+    def used(self) -> int:
+        """The position behind the last reply byte."""
+        return self._used
+
+    @property
+    def waiting(self) -> int:
+        """Reply bytes that have not gone out."""
+        return self._used - self._sent + len(self._left)
+
+    def add(self, reply: bytes) -> None:
+        """Append a reply; there must be room for it."""
+        self._write(self._used, reply)
+        self._used += len(reply)
+
+    def gaps(self, at: int, length: int) -> list[memoryview]:
+        """The places of the reply bytes from position `at` on, in order."""
+        memory, data, stride = self._open(), self._data_bytes, self._stride
+        found = []
+        while length > 0:
+            slot, inside = divmod(at, data)
+            part = min(length, data - inside)
+            place = slot * stride + HEAD.size + inside
+            found.append(memory[place : place + part])
+            at += part
+            length -= part
+        return found
+
+    def extend(self, head: bytes, length: int) -> None:
+        """Append `head`, and `length` bytes that were put into the gaps behind it."""
+        self._write(self._used, head)
+        self._used += len(head) + length
+
+    def leave(self, window: int) -> Departure:
+        """What may go out now within `window` reply bytes; it counts as sent."""
+        first, self._left = self._left[:window], self._left[window:]
+        window -= len(first)
+        wagons: list[Wagon] = []
+        begin = self._sent // self._data_bytes * self._stride
+        end = begin
+        while self._sent < self._used:
+            length = min(self._data_bytes, self._used - self._sent)
+            if length > window:
+                if not wagons and not first and window:
+                    first = self._cut(length, window)
+                break
+            wagons.append(self._wagon(self._sent // self._data_bytes, length))
+            end += HEAD.size + length + padding_of(length) + TAG_BYTES
+            self._sent += length
+            window -= length
+        return Departure(first, wagons, self._open()[begin:end])
+
+    def through(self) -> None:
+        """What `leave` gave out is sent: begin anew when nothing waits."""
+        if self._sent == self._used:
+            self._sent = self._used = 0
+
+    def rest(self) -> None:
+        """Give the memory back, if nothing waits in it."""
+        if self._sent == self._used == 0:
+            self._memory = None
+            self._full = []
+
+    def _open(self) -> memoryview:
+        if self._memory is None:
+            self._memory = block(self._slots * self._stride)
+            self._full = [None] * self._slots
+        return self._memory
+
+    def _write(self, at: int, reply: bytes) -> None:
+        begin = 0
+        for gap in self.gaps(at, len(reply)):
+            gap[:] = reply[begin : begin + len(gap)]
+            begin += len(gap)
+
+    def _cut(self, length: int, window: int) -> bytes:
+        """Take a slot's data out of the train: the window ends within it."""
+        (place,) = self.gaps(self._sent, length)
+        self._sent += length
+        self._left = bytes(place[window:])
+        return bytes(place[:window])
+
+    def _wagon(self, slot: int, length: int) -> Wagon:
+        """Close a slot of `length` data bytes; full ones are laid out once."""
+        full = length == self._data_bytes
+        wagon = self._full[slot] if full else None
+        if wagon is None:
+            wagon = self._laid(slot, length)
+            if full:
+                self._full[slot] = wagon
+        padding = padding_of(length)
+        HEAD.pack_into(
+            self._open(),
+            slot * self._stride,
+            HEAD.size - LENGTH_BYTES + length + padding,
+            padding,
+            MSG_CHANNEL_DATA,
+            self._channel,
+            length,
+        )
+        return wagon
+
+    def _laid(self, slot: int, length: int) -> Wagon:
+        memory, at = self._open(), slot * self._stride
+        behind = at + HEAD.size + length
+        end = behind + padding_of(length)
+        memory[behind:end] = bytes(end - behind)  # what an earlier reply left there
+        return Wagon(
+            head=memory[at : at + LENGTH_BYTES],
+            plain=memory[at + LENGTH_BYTES : end],
+            sealed=memory[at + LENGTH_BYTES : end + TAG_BYTES],
+            message=memory[at + PAYLOAD_AT : behind],
+        )
