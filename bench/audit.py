@@ -26,7 +26,7 @@ from office import write_stream
 from server.audit import find
 from server.audit.query import Query
 from server.audit.recorder import Recorder
-from server.audit.tables import RECORDS
+from server.audit.tables import PATHS, RECORDS
 from server.db.engine import Connection, Engine, Role, open_engine, reading
 
 NODE = "bench"
@@ -126,7 +126,10 @@ def _questions(connection: Connection) -> dict[str, Query]:
     ).one()
     middle = (first + last) // 2
     some = _example(connection, rows // 2, RECORDS.c.sha256.is_not(None))
-    folder = some.path.rpartition("/")[0]
+    path = connection.execute(
+        sa.select(PATHS.c.path).where(PATHS.c.id == some.path_id)
+    ).scalar_one()
+    folder = path.rpartition("/")[0]
     hot, rare = "sato", "saito11"
     alone = {
         "newest": Query(),
@@ -145,7 +148,7 @@ def _questions(connection: Connection) -> dict[str, Query]:
         "session": Query(session=some.session),
         "act": Query(act=some.act),
         "sha256": Query(sha256=some.sha256),
-        "path, a file": Query(path=some.path),
+        "path, a file": Query(path=path),
         "path, a busy folder": Query(path="/shared"),
         "prefix, everything": Query(under="/shared"),
         "prefix, a department": Query(under="/shared/役員室"),
@@ -156,7 +159,7 @@ def _questions(connection: Connection) -> dict[str, Query]:
         "substring 4321.pdf": Query(contains="4321.pdf"),
         "substring, absent": Query(contains="zzzzq"),
     }
-    return {**alone, **_pairs(middle, some.path)}
+    return {**alone, **_pairs(middle, path)}
 
 
 def _pairs(middle: int, path: str) -> dict[str, Query]:

@@ -23,7 +23,14 @@ from server.audit.index import Index
 from server.audit.note import VerifierKey
 from server.audit.segment import Segment
 from server.audit.statements import Head
-from server.audit.tables import RECORDS, ROW_COLUMNS, STREAMS, row_of
+from server.audit.tables import (
+    OWN_COLUMNS,
+    PATHS,
+    RECORDS,
+    ROW_COLUMNS,
+    STREAMS,
+    row_of,
+)
 from server.audit.verify import Fault, Finding, Notes, Proof, Walk
 from server.db.engine import Connection
 from server.model.errors import UnavailableError
@@ -261,10 +268,16 @@ def _walk_rows(
 
 
 def _page(index: Index, stream: str, after: int, until: int) -> list[_Stored]:
-    columns = [RECORDS.c[name] for name in ROW_COLUMNS]
+    path, target = PATHS.alias("path"), PATHS.alias("target")
     statement = (
         sa
-        .select(*columns)
+        .select(
+            *(RECORDS.c[name] for name in OWN_COLUMNS),
+            path.c.path.label("path"),
+            target.c.path.label("target"),
+        )
+        .outerjoin_from(RECORDS, path, path.c.id == RECORDS.c.path_id)
+        .outerjoin(target, target.c.id == RECORDS.c.target_id)
         .where(
             RECORDS.c.stream == stream, RECORDS.c.seq > after, RECORDS.c.seq <= until
         )

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from server.audit import paths
 from server.audit.index import Row, place, rows_of
 from server.audit.query import LIMIT_MAX, Condition, Query, from_network
-from server.audit.tables import KEYED, PATHS, RECORDS
+from server.audit.tables import KEYED, PATHS, RECORDS, within
 from server.db.engine import Connection
 
 _SAMPLE: Final = 2_000
@@ -266,7 +266,9 @@ class _Search:
         able = [
             keyed.equal
             for keyed in KEYED
-            if keyed.equal and equal.keys() >= set(keyed.equal)
+            if keyed.equal
+            and equal.keys() >= set(keyed.equal)
+            and not (keyed.without and equal[keyed.sparse] == keyed.without)
         ]
         if len(able) <= 1 or self.connection.dialect.name != "sqlite":
             return max(able, key=len, default=())
@@ -294,6 +296,7 @@ class _Search:
             .select(time_us)
             .where(
                 *(RECORDS.c[name] == value for name, value in equal.items()),
+                *_partial(tuple(equal)),
                 *also,
                 *self.bounds,
             )
@@ -318,7 +321,7 @@ class _Search:
             == value
             for name, value in equal.items()
         ]
-        return self._fetch([*conditions, *also])
+        return self._fetch([*conditions, *_partial(leading), *also])
 
     def _fetch(self, conditions: list[Condition]) -> list[Place]:
         asked = self._ordered(conditions)
@@ -357,6 +360,16 @@ def _cursor(connection: Connection, query: Query) -> Cursor:
         return Cursor(None, newer=False)
     row, time_us = place(connection, named)
     return Cursor(Place(time_us, row), newer=bool(query.after))
+
+
+def _partial(leading: tuple[str, ...]) -> list[Condition]:
+    """What a database must read to see that a partial index has all that is meant."""
+    return [
+        condition
+        for keyed in KEYED
+        if keyed.equal == leading and keyed.without
+        if (condition := within(keyed)) is not None
+    ]
 
 
 def _beyond(cursor: Cursor) -> list[Condition]:

@@ -19,6 +19,7 @@ from server.audit.tables import (
     source_range,
 )
 from server.model.event import Json
+from server.model.operation import Outcome
 
 LIMIT_MAX: Final = 1000
 
@@ -137,6 +138,8 @@ class Query:
         ]
         if span := self.network():
             found.append(from_network(*span))
+        if self.outcome and self.outcome != Outcome.DONE:
+            found.append(column.outcome != sa.literal_column(f"'{Outcome.DONE}'"))
         found += self.times()
         if meant := self.path_conditions():
             ids = sa.select(PATHS.c.id).where(*meant)

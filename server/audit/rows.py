@@ -4,14 +4,7 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from server.audit.paths import PathBook
-from server.audit.tables import (
-    PATH,
-    ROW_COLUMNS,
-    STORED_COLUMNS,
-    TARGET,
-    Row,
-    insert_text,
-)
+from server.audit.tables import ROW_COLUMNS, STORED_COLUMNS, Row, insert_text
 from server.db.engine import Connection
 
 _STREAM: Final = ROW_COLUMNS.index("stream")
@@ -34,12 +27,12 @@ class Store:
 
         PostgreSQL takes them by COPY, unless some are there already.
         """
-        named = {cast("str", row[at]) for row in rows for at in (PATH, TARGET)}
+        named = {cast("str", path) for row in rows for path in row[-2:]}
         named.discard(cast("str", None))
         number = self._paths.require(connection, named).get
         stored = [
-            (*row, number(cast("str", row[PATH])), number(cast("str", row[TARGET])))
-            for row in rows
+            (*own, number(cast("str", path)), number(cast("str", target)))
+            for *own, path, target in rows
         ]
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql(insert_text("?"), stored)

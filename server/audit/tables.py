@@ -48,11 +48,8 @@ RECORDS: Final = sa.Table(
     sa.Column("protocol", sa.Text()),
     sa.Column("session", sa.Text()),
     sa.Column("path_id", sa.BigInteger()),
-    sa.Column("path", sa.Text()),
     sa.Column("target_id", sa.BigInteger()),
-    sa.Column("target", sa.Text()),
     sa.Column("sha256", sa.Text()),
-    sa.Column("hash", sa.Text(), nullable=False),
     sa.Column("record", sa.Text(), nullable=False),
     sa.UniqueConstraint("stream", "seq", name="uq_records_stream_seq"),
     sqlite_autoincrement=True,
@@ -67,6 +64,9 @@ class Keyed(NamedTuple):
     rest: tuple[str, ...] = ("time_us",)
     sparse: str = ""
     """The column that may be empty: only rows where it is not are in the index."""
+    without: str = ""
+    """Nor those where it has this value, which nearly all have: along the time they
+    are found as fast."""
 
 
 KEYED: Final = (
@@ -80,7 +80,7 @@ KEYED: Final = (
     Keyed("ix_records_line", ("line",), sparse="line"),
     Keyed("ix_records_source", ("source_key",), sparse="source_key"),
     Keyed("ix_records_protocol", ("protocol",), sparse="protocol"),
-    Keyed("ix_records_outcome", ("outcome",), sparse="outcome"),
+    Keyed("ix_records_outcome", ("outcome",), sparse="outcome", without="done"),
     Keyed("ix_records_session", ("session",), sparse="session"),
     Keyed("ix_records_act", ("act",), sparse="act"),
     Keyed("ix_records_sha256", ("sha256",), sparse="sha256"),
@@ -93,11 +93,23 @@ KEYED: Final = (
         "target_id",
     ),
     Keyed("ix_records_login_operation", ("login", "operation"), sparse="login"),
-    Keyed("ix_records_login_outcome", ("login", "outcome"), sparse="outcome"),
+    Keyed(
+        "ix_records_login_outcome",
+        ("login", "outcome"),
+        sparse="outcome",
+        without="done",
+    ),
     Keyed("ix_records_login_path", ("login", "path_id"), sparse="path_id"),
     Keyed("ix_records_path_operation", ("path_id", "operation"), sparse="path_id"),
 )
 """Every filter alone and the pairs that are asked for most, newest first."""
+
+
+def within(keyed: Keyed) -> sa.ColumnElement[bool] | None:
+    """What must hold of a row that an index has; None where it has all."""
+    if keyed.without:
+        return RECORDS.c[keyed.sparse] != sa.literal_column(f"'{keyed.without}'")
+    return RECORDS.c[keyed.sparse].is_not(None) if keyed.sparse else None
 
 
 PATHS: Final = sa.Table(
@@ -137,7 +149,7 @@ def declare_indexes() -> None:
     conditions, several MiB that no reader needs.
     """
     for keyed in KEYED:
-        filled = RECORDS.c[keyed.sparse].is_not(None) if keyed.sparse else None
+        filled = within(keyed)
         sa.Index(
             keyed.name,
             *(RECORDS.c[name] for name in keyed.equal + keyed.rest),
@@ -167,31 +179,32 @@ ROW_COLUMNS: Final = (
     "seq",
     "time_us",
     "source_key",
+    "record",
+    # Stored once for all records, in `paths`.
     "path",
     "target",
-    "hash",
-    "record",
 )
 """What a record makes of its row, in the order of `row_of`."""
 
-STORED_COLUMNS: Final = (*ROW_COLUMNS, "path_id", "target_id")
+OWN_COLUMNS: Final = ROW_COLUMNS[:-2]
+"""Those that stand in `records` as they are."""
+
+STORED_COLUMNS: Final = (*OWN_COLUMNS, "path_id", "target_id")
 """What is inserted."""
 
 TIME_US: Final = ROW_COLUMNS.index("time_us")
-PATH: Final = ROW_COLUMNS.index("path")
-TARGET: Final = ROW_COLUMNS.index("target")
 
 Row = tuple[str | int | None, ...]
 
 
 def insert_text(parameter: str) -> str:
-    """The statement that adds rows and leaves alone those that are there.
+    """The statement that adds a row and leaves alone one that is there.
 
     Args:
         parameter: The driver's placeholder.
     """
     names = ", ".join(STORED_COLUMNS)
-    values = ", ".join(parameter for _ in STORED_COLUMNS)
+    values = ", ".join([parameter] * len(STORED_COLUMNS))
     return (
         f"INSERT INTO records ({names}) VALUES ({values}) "  # noqa: S608 - constants
         "ON CONFLICT (stream, seq) DO NOTHING"
@@ -219,10 +232,9 @@ def row_of(link: Link, stream: str) -> Row:
         link.seq,
         parse_rfc3339(link.fields["time"]),
         source_key(get("source_ip")),
+        link.line[:-1].decode(),
         text_of(get("path")),
         text_of(get("target")),
-        get("hash"),
-        link.line[:-1].decode(),
     )
 
 

@@ -53,6 +53,7 @@ _PRAGMAS: Final[dict[Role, tuple[str, ...]]] = {
     ),
     Role.AUDIT_WRITER: (
         "page_size=8192",  # of a new file: rows of about 1 KiB
+        "auto_vacuum=INCREMENTAL",  # of a new file: retention gives room back
         "foreign_keys=ON",
         "journal_mode=WAL",
         "synchronous=NORMAL",

@@ -71,17 +71,24 @@ def test_a_row_changed_in_the_db_is_named(trail: SignedTrail) -> None:
     assert first(trail.verify_database()) == (Fault.CHANGED, f"{ONE}:77")
 
 
-def test_a_column_changed_in_the_db_is_named(trail: SignedTrail) -> None:
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("login", "SET login = 'bob'"),
+        ("path", "SET path_id = (SELECT max(id) FROM paths) + 1"),
+        ("path", "SET path_id = NULL"),
+    ],
+)
+def test_a_column_changed_in_the_db_is_named(
+    trail: SignedTrail, column: str, change: str
+) -> None:
     """The record is whole, but a search would no longer find it."""
-    in_db(
-        trail,
-        "UPDATE records SET login = 'bob' WHERE stream = :one AND seq = 77",
-    )
+    in_db(trail, f"UPDATE records {change} WHERE stream = :one AND seq = 77")
 
     report = trail.verify_database()
 
     assert first(report) == (Fault.INDEX, f"{ONE}:77")
-    assert "login" in report.findings[0].text
+    assert column in report.findings[0].text
 
 
 def test_a_row_deleted_in_the_db_is_named(trail: SignedTrail) -> None:
@@ -115,8 +122,8 @@ def test_a_row_inserted_into_the_db_is_named(trail: SignedTrail) -> None:
     seq = len(lines) + 1
     in_db(
         trail,
-        "INSERT INTO records (seq, record, stream, time_us, phase, operation, hash) "
-        "SELECT seq + 1, :record, stream, time_us, phase, operation, hash "
+        "INSERT INTO records (seq, record, stream, time_us, phase, operation) "
+        "SELECT seq + 1, :record, stream, time_us, phase, operation "
         "FROM records WHERE stream = :one ORDER BY seq DESC LIMIT 1",
         record=forged.decode()[:-1],
     )
@@ -131,8 +138,8 @@ def test_rows_cut_off_the_dbs_end_are_named(trail: SignedTrail) -> None:
 
     in_db(
         trail,
-        "UPDATE streams SET seq = 200, hash = (SELECT hash FROM records WHERE "
-        "stream = :one AND seq = 200) WHERE stream = :one",
+        "UPDATE streams SET seq = 200, hash = (SELECT json_extract(record, '$.hash') "
+        "FROM records WHERE stream = :one AND seq = 200) WHERE stream = :one",
     )
 
     assert "behind" in trail.verify_database().remarks[-1]
