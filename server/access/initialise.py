@@ -37,6 +37,7 @@ def prepare_state(settings: Settings) -> KeyStore:
     keys = KeyStore(settings.state_dir)
     keys.prepare()
     upgrade(Places(settings).accounts_url, Chain.ACCOUNTS)
+    upgrade(Places(settings).store_url, Chain.STORE)
     return keys
 
 

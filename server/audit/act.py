@@ -9,6 +9,7 @@ from ulid import ULID
 from server.audit import hashchain
 from server.model.errors import (
     AuditUnavailableError,
+    LockedError,
     RefusedError,
     ServerError,
     SessionCutError,
@@ -155,7 +156,7 @@ class Act:
         if isinstance(error, ServerError):
             told = {"reason": error.reason}
             outcome = error.outcome
-        if isinstance(error, RefusedError):
+        if isinstance(error, RefusedError | LockedError):
             told["stage"] = error.stage
             told["rule"] = error.rule
         if self.begun and isinstance(error, SessionCutError):

@@ -150,10 +150,7 @@ def serve(settings: Settings, source: Path | None) -> int:
         with opened_disk(settings) as disk:
             disk.require_marks()
         require_accounts(settings)
-        when_reachable(
-            lambda: upgrade(Places(settings).accounts_url, Chain.ACCOUNTS),
-            pause=_pause,
-        )
+        when_reachable(lambda: _upgrade(settings), pause=_pause)
         Certificates(keys, settings.webdav).renew()
         bound = _bound(settings, handed)
         wanted = {f"worker-{n}" for n in range(1, settings.workers + 1)}
@@ -165,6 +162,12 @@ def serve(settings: Settings, source: Path | None) -> int:
             orphans=sorted(found - wanted),
             reload=lambda: load(source, os.environ).settings,
         ).run()
+
+
+def _upgrade(settings: Settings) -> None:
+    places = Places(settings)
+    upgrade(places.accounts_url, Chain.ACCOUNTS)
+    upgrade(places.store_url, Chain.STORE)
 
 
 def _pause(seconds: float) -> bool:

@@ -3,22 +3,27 @@
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from server.access.keystore import KeyStore
 from server.access.recovery import recover_admin_acts
+from server.auth.snapshot import Snapshot
 from server.daemon.children import FAILED
 from server.daemon.supervisor import Exit
-from server.daemon.trail import SYSTEM, Trail, not_initialised
+from server.daemon.trail import CLOCK, SYSTEM, Trail, not_initialised
 from server.db.engine import Engine, Role, is_missing, open_engine
 from server.model.errors import UnavailableError
 from server.model.operation import Operation, Outcome
 from server.settings.places import Places
 from server.settings.schema import Settings
+from server.storage.books import Books
 from server.storage.disk import Disk
+from server.storage.latch import Latches
 from server.storage.leftovers import LocalLeftovers
 from server.storage.local import LocalStorage
+from server.storage.writers import Writers
+from server.vfs.lock_table import LockTable
 from server.vfs.recovery import Recovery
 
 log = logging.getLogger(__name__)
@@ -49,6 +54,22 @@ def opened_accounts(settings: Settings) -> Iterator[Engine]:
     try:
         yield engine
     finally:
+        engine.dispose()
+
+
+@contextmanager
+def opened_locks(
+    settings: Settings, disk: Disk, accounts: Callable[[], Snapshot]
+) -> Iterator[LockTable]:
+    """Open the store's own database, and its table of locks."""
+    engine = open_engine(Places(settings).store_url, Role.STORE)
+    latches = Latches(disk)
+    try:
+        yield LockTable(
+            latches, Writers(disk), Books(engine), accounts=accounts, clock=CLOCK
+        )
+    finally:
+        latches.close()
         engine.dispose()
 
 

@@ -25,6 +25,7 @@ from server.daemon.parts import (
     leave_at_once,
     opened_accounts,
     opened_disk,
+    opened_locks,
     recover_all,
     require_initialised,
     tell_exit,
@@ -46,7 +47,6 @@ from server.webdav.application import Application
 from server.webdav.authentication import Gate as HttpGate
 from server.webdav.connection import Service
 from server.webdav.listener import Listener as WebdavListener
-from server.webdav.locking import Locks
 from server.webdav.tls import TlsContexts, TlsMaterial
 
 MINUTE_US: Final = 60_000_000
@@ -85,9 +85,11 @@ def worker(start: Start, link: Link) -> int:
         sessions.start()
         stack.callback(sessions.stop)
         stack.callback(desk.close)
+        locks = stack.enter_context(opened_locks(settings, disk, watch.snapshot))
         files = FileSystem(
             gate=trail.gate,
             storage=LocalStorage(disk),
+            locks=locks,
             accounts=watch.snapshot,
             settings=settings,
             clock=CLOCK,
@@ -162,8 +164,7 @@ def _front_ends(
                 clock=CLOCK,
             )
         )
-    locks = Locks(timeout_s_max=settings.webdav.lock_timeout_s_max)
-    application = HttpGate(Application(locks=locks, settings=settings.webdav))
+    application = HttpGate(Application(settings.webdav))
     for name, certificates in (("webdav", True), ("webdav_secret", False)):
         if name not in start.sockets:
             continue

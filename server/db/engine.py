@@ -1,7 +1,8 @@
 """Opening a database: SQLite as delivered, PostgreSQL by URL.
 
 Which journal mode each SQLite file gets, and why, is written in ADR 0009: the audit DB
-has one writing process (WAL), the accounts DB has several (rollback journal).
+has one writing process (WAL), the accounts DB and the store's have several (rollback
+journal).
 """
 
 from collections.abc import Iterator
@@ -41,16 +42,19 @@ class Role(Enum):
     """What a process does with the database it opens."""
 
     ACCOUNTS = auto()
+    STORE = auto()
     AUDIT_WRITER = auto()
     AUDIT_READER = auto()
 
 
+_SEVERAL_WRITERS: Final = (
+    "foreign_keys=ON",
+    "journal_mode=TRUNCATE",
+    "synchronous=FULL",
+)
 _PRAGMAS: Final[dict[Role, tuple[str, ...]]] = {
-    Role.ACCOUNTS: (
-        "foreign_keys=ON",
-        "journal_mode=TRUNCATE",
-        "synchronous=FULL",
-    ),
+    Role.ACCOUNTS: _SEVERAL_WRITERS,
+    Role.STORE: _SEVERAL_WRITERS,
     Role.AUDIT_WRITER: (
         "page_size=8192",  # of a new file: rows of about 1 KiB
         "auto_vacuum=INCREMENTAL",  # of a new file: retention gives room back

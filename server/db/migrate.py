@@ -24,6 +24,7 @@ class Chain(StrEnum):
 
     ACCOUNTS = "accounts"
     AUDIT = "audit"
+    STORE = "store"
 
 
 class SchemaTooNewError(UnavailableError):
@@ -32,7 +33,11 @@ class SchemaTooNewError(UnavailableError):
     reason = "schema_too_new"
 
 
-_ROLES: Final = {Chain.ACCOUNTS: Role.ACCOUNTS, Chain.AUDIT: Role.AUDIT_WRITER}
+_ROLES: Final = {
+    Chain.ACCOUNTS: Role.ACCOUNTS,
+    Chain.AUDIT: Role.AUDIT_WRITER,
+    Chain.STORE: Role.STORE,
+}
 
 
 def upgrade(url: str, chain: Chain) -> None:

@@ -24,6 +24,7 @@
        |- AuditSpaceError          the trail's space is short: no uploads
        |- StorageFullError         disk or quota
        |- StorageFailedError       the disk said EIO or the like
+       |- BooksUnavailableError    the table of locks cannot be read or changed
        `- DrainingError            the daemon is stopping
 
 The message is for the person in front of the client: it says what to do and holds no
@@ -172,10 +173,19 @@ class IsFolderError(StateError):
 
 
 class LockedError(StateError):
-    """Somebody else holds a lock on it."""
+    """Somebody else holds a lock on it, or has it open for writing."""
 
     reason = "locked"
     outcome = Outcome.REFUSED
+    stage = Stage.LOCK
+
+    def __init__(
+        self, message: str, *, rule: str = "locked", paths: tuple[str, ...] = ()
+    ) -> None:
+        """Name who is in the way; `paths` are what is locked, as the client sees it."""
+        super().__init__(message)
+        self.rule = rule
+        self.paths = paths
 
 
 class ConditionFailedError(StateError):
@@ -227,6 +237,12 @@ class StorageFailedError(UnavailableError):
     """The disk failed."""
 
     reason = "storage_failed"
+
+
+class BooksUnavailableError(UnavailableError):
+    """The store's own database does not answer: nobody knows what is locked."""
+
+    reason = "books_unavailable"
 
 
 class DrainingError(UnavailableError):

@@ -167,6 +167,15 @@ class WebdavSettings(WebListenerSettings):
     lock_timeout_s_max: int = Field(
         3600, ge=60, le=86400, description="Longest WebDAV lock before a refresh."
     )
+    locks_login_max: int = Field(
+        1000, ge=1, le=10000, description="Locks that a login holds at a time."
+    )
+    properties_max: int = Field(
+        100, ge=0, le=1000, description="Dead properties of a file or folder."
+    )
+    property_bytes_max: int = Field(
+        65536, ge=1024, le=1048576, description="Their names and values together."
+    )
     secret: SecretSettings = Field(SecretSettings(), description="")
 
 

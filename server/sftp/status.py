@@ -34,7 +34,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     # As OpenSSH answers ENOTDIR.
     errors.NotFolderError: SFTP_NO_SUCH_FILE,
     errors.IsFolderError: SFTP_FAILURE,
-    errors.LockedError: SFTP_FAILURE,
+    errors.LockedError: SFTP_PERMISSION_DENIED,
     errors.ConditionFailedError: SFTP_FAILURE,
     errors.HandleError: SFTP_FAILURE,
     errors.IncompleteUploadError: SFTP_FAILURE,
@@ -43,6 +43,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.AuditSpaceError: SFTP_FAILURE,
     errors.StorageFullError: SFTP_FAILURE,
     errors.StorageFailedError: SFTP_FAILURE,
+    errors.BooksUnavailableError: SFTP_FAILURE,
     errors.DrainingError: SFTP_FAILURE,
 }
 

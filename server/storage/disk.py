@@ -13,6 +13,7 @@ from server.model.errors import (
     StorageFailedError,
 )
 from server.model.name import folded
+from server.storage import marks
 from server.storage.confined import Confined
 from server.storage.port import TRASH as TRASH  # noqa: PLC0414 - beside its like
 from server.storage.port import Location
@@ -114,10 +115,11 @@ class Disk:
             self.flush(folder)
 
     def require_marks(self) -> None:
-        """Return when files can bear the mark of their act (docs/adr/0006).
+        """Return when files bear marks of acts (docs/adr/0006) and writers (0023).
 
         Raises:
-            StorageFailedError: The file system keeps no extended attributes.
+            StorageFailedError: The file system keeps no extended attributes, or no
+                locks on byte ranges.
         """
         try:
             os.setxattr(self._data, _PROBE, b"1")
@@ -126,6 +128,13 @@ class Disk:
             raise StorageFailedError(
                 "data_dir must lie on a file system that keeps extended attributes "
                 f"(user.*): {error.strerror}."
+            ) from error
+        try:
+            marks.probe(self._data)
+        except OSError as error:
+            raise StorageFailedError(
+                "data_dir must lie on a file system that locks byte ranges between "
+                f"processes (and between nodes that share it): {error.strerror}."
             ) from error
 
     def room(self) -> os.statvfs_result:

@@ -60,8 +60,8 @@ def _virtual(ground: Ground, path: VirtualPath) -> Iterator[Entry]:
             yield entry_of(child.path, found)
 
 
-def remove_empty(ground: Ground, act: Act, place: Place) -> None:
-    """Remove a folder that looks empty; the files of macOS it hides go to the trash.
+def hides_files(ground: Ground, place: Place) -> bool:
+    """Whether a folder that looks empty holds files of macOS.
 
     Raises:
         NotFolderError: It is a file.
@@ -74,12 +74,7 @@ def remove_empty(ground: Ground, act: Act, place: Place) -> None:
         if not hiding or not is_mac_file(name):
             raise NotEmptyError("The folder is not empty.")
         held = True
-    act.begin()
-    if held:
-        tell_children(act, ground.storage, place)
-        ground.storage.trash(act.id, place.stored())
-    else:
-        ground.storage.remove_folder(place.stored())
+    return held
 
 
 def tell_children(
@@ -90,7 +85,7 @@ def tell_children(
     Raises:
         PathRefusedError: Something would lie too deep below `target` to be named.
     """
-    for inside, attributes in _walk(storage, place.stored()):
+    for inside, attributes in walk(storage, place.stored()):
         moved = None if target is None else _named(target, inside)
         if attributes.is_folder:
             continue
@@ -105,7 +100,7 @@ def tell_children(
 
 def tell_replaced(act: Act, storage: Storage, place: Place) -> None:
     """Tell each file of a folder that another one takes the place of."""
-    for inside, attributes in _walk(storage, place.stored()):
+    for inside, attributes in walk(storage, place.stored()):
         if not attributes.is_folder:
             act.progress(
                 path=str(_path(place, inside)),
@@ -127,7 +122,8 @@ def _named(target: Place, inside: Inside) -> VirtualPath:
     return path
 
 
-def _walk(storage: Storage, top: Location) -> Iterator[tuple[Inside, Attributes]]:
+def walk(storage: Storage, top: Location) -> Iterator[tuple[Inside, Attributes]]:
+    """All below a folder, each folder before what it holds."""
     waiting: list[Inside] = [()]
     while waiting:
         inside = waiting.pop()

@@ -11,6 +11,7 @@ from server.settings.schema import Settings
 from server.storage.port import Storage
 from server.vfs.dropping import Dropped, Dropping
 from server.vfs.ground import Ground, Rules
+from server.vfs.lock_table import LockTable
 from server.vfs.tree import Tree
 from server.vfs.view import View
 
@@ -23,6 +24,7 @@ class FileSystem:
         *,
         gate: Gate,
         storage: Storage,
+        locks: LockTable,
         accounts: Callable[[], Snapshot],
         settings: Settings,
         clock: Clock,
@@ -30,6 +32,7 @@ class FileSystem:
         """Serve the files of `storage`; every act passes `gate`."""
         self._gate = gate
         self._storage = storage
+        self._locks = locks
         self._accounts = accounts
         self._made_ns = clock.time_us() * 1000
         self._dropped = Dropped(clock)
@@ -43,6 +46,10 @@ class FileSystem:
             hash_uploads=settings.audit.content_hash != "off",
             hash_reads=settings.audit.content_hash == "all",
             keep_bytes_max=settings.storage.keep_bytes_max,
+            lock_timeout_s_max=settings.webdav.lock_timeout_s_max,
+            locks_login_max=settings.webdav.locks_login_max,
+            properties_max=settings.webdav.properties_max,
+            property_bytes_max=settings.webdav.property_bytes_max,
         )
 
     def view(self, session: Session) -> View:
@@ -60,6 +67,7 @@ class FileSystem:
                 gate=self._gate,
                 storage=self._storage,
                 dropping=Dropping(session, self._gate, self._storage, self._dropped),
+                locks=self._locks,
                 rules=self._rules,
             )
         )

@@ -25,6 +25,7 @@ from server.storage.port import Attributes, Location, Storage, StoredFile
 from server.vfs.dropping import Dropping
 from server.vfs.entry import Disposition
 from server.vfs.keeping import keeper
+from server.vfs.lock_table import LockTable
 from server.vfs.naming import settled
 from server.vfs.tree import Place, Tree
 
@@ -41,6 +42,10 @@ class Rules:
     hash_reads: bool
     keep_bytes_max: int
     """Longer files that are changed in place are kept only as clones."""
+    lock_timeout_s_max: int
+    locks_login_max: int
+    properties_max: int
+    property_bytes_max: int
     draining: bool = False
 
 
@@ -53,6 +58,7 @@ class Ground:
     gate: Gate
     storage: Storage
     dropping: Dropping
+    locks: LockTable
     rules: Rules
     deposited: set[int] = field(default_factory=set)
     """Inodes of the files that this session itself made: a depositor may still change
@@ -109,6 +115,15 @@ class Ground:
         place = self._place(raw, lambda path: act.note(target=path))
         act.note(detail=_lying("target_root", "target_stored", place))
         return place
+
+    def at(self, path: VirtualPath) -> Place:
+        """Where a path leads that was parsed already; nothing is noted or recorded.
+
+        Raises:
+            RightsRefusedError: No such shared folder, or no grant on it.
+        """
+        place = self.tree.place(path)
+        return settled(self.storage, self.tree, place, self.session.actor.charset)
 
     def require_running(self) -> None:
         """Return when a new transfer may begin.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace as with_fields
+from dataclasses import replace
 
 from server.audit.gate import Act
 from server.model.errors import ServerError
@@ -11,6 +11,7 @@ from server.model.operation import Operation, Right
 from server.storage.port import Attributes, Changes, Location, StoredFile
 from server.vfs.entry import Disposition
 from server.vfs.ground import Ground
+from server.vfs.guard import NO_TOKENS, Guard, Tokens, claim, guarded
 from server.vfs.handle import OpenFile, Opening
 from server.vfs.keeping import KeptFile
 from server.vfs.tree import Place
@@ -67,17 +68,20 @@ class Openings:
                 make = ground.dropping.reopened if known else ground.dropping.opened
                 return self._dropped(place, act, make(act, place), writes=True)
             fresh = found is None or disposition.truncate
-            opening = self._begin(act, place, found, fresh, staged=ground.intake)
+            if fresh:
+                opening = self._begin(act, place, found, staged=ground.intake)
+            else:
+                opening = self._begin_in_place(act, place, found)
             if fresh and changes.mode is not None:
                 with self._dropped_on_error(opening):
                     opening.file.change(Changes(mode=changes.mode))
             act.keep()
             if disposition.read:
                 both = ground.tree.standing(place, Right.WRITE, Right.READ)
-                opening = with_fields(opening, readable=True, permitted=both)
-            return self._opened(with_fields(opening, append=disposition.append))
+                opening = replace(opening, readable=True, permitted=both)
+            return self._opened(replace(opening, append=disposition.append))
 
-    def stage(self, raw: str) -> OpenFile:
+    def stage(self, raw: str, tokens: Tokens) -> OpenFile:
         """See `View.upload`."""
         ground = self._ground
         with ground.act(self._writing, raw) as act:
@@ -87,18 +91,24 @@ class Openings:
             if ground.dropping.concerns(act, place, found):
                 file = ground.dropping.opened(act, place)
                 return self._dropped(place, act, file, writes=True)
-            opening = self._begin(act, place, found, fresh=True, staged=True)
+            opening = self._begin(act, place, found, tokens, staged=True)
             act.keep()
             return self._opened(opening)
 
     def copy(
-        self, act: Act, place: Place, target: Place, *, deep: bool, replace: bool
+        self,
+        act: Act,
+        place: Place,
+        target: Place,
+        publish: Callable[[], None],
+        *,
+        deep: bool,
     ) -> None:
         """Copy by way of the stage; what was staged goes when it fails."""
         storage, to = self._ground.storage, target.stored()
         try:
             copied = storage.copy(place.stored(), act.id, deep=deep)
-            storage.publish(act.id, to, replace=replace)
+            publish()
         except ServerError:
             storage.unstage(to.root.contract_id, act.id, quarantine=False)
             raise
@@ -128,34 +138,53 @@ class Openings:
         act: Act,
         place: Place,
         found: Attributes | None,
-        fresh: bool,  # noqa: FBT001 - one of two facts about the opening
+        tokens: Tokens = NO_TOKENS,
         *,
         staged: bool,
     ) -> Opening:
+        """Begin a file that is empty; what is there goes to the trash."""
         ground, at = self._ground, place.stored()
-        contract = at.root.contract_id
-        staged = staged and fresh
-        replaces = found is not None and fresh
-        if found is not None:
-            act.note(size=found.size)
-        act.note(detail={"replaces": replaces, "in_place": not staged})
-        ground.require_running()
-        act.begin()
+        guard = self._guard(place, found, tokens)
+        act.note(detail={"replaces": found is not None, "in_place": not staged})
+        self._start(act, found)
         publish: Callable[[], None] | None = None
         discard: Callable[[], None] | None = None
-        file: StoredFile
         if staged:
-            file = ground.storage.stage(contract, act.id)
-            publish = self._publisher(act, place, file)
+            file = ground.storage.stage(at.root.contract_id, act.id)
+            publish = self._publisher(act, place, file, tokens)
             discard = self._discarder(act, place)
-        elif found is None:
-            file = ground.storage.create(at)
-            ground.deposited.add(file.attributes().inode)
-        elif fresh:
-            file = self._emptied(act, at)
         else:
-            there = ground.storage.open(at, write=True)
-            file = KeptFile(there, ground.keeper(act, at))
+            with guard.held():
+                file = self._new(act, at, replaces=found is not None)
+            if found is None:
+                ground.deposited.add(file.attributes().inode)
+        return replace(
+            self._opening(act, place, file),
+            hashed=ground.rules.hash_uploads,
+            publish=publish,
+            discard=discard,
+        )
+
+    def _begin_in_place(
+        self, act: Act, place: Place, found: Attributes | None
+    ) -> Opening:
+        """Begin to change the file that is there."""
+        ground, at = self._ground, place.stored()
+        guard = guarded(ground, NO_TOKENS, claim(place))
+        act.note(detail={"replaces": False, "in_place": True})
+        self._start(act, found)
+        with guard.held():
+            there = self._marked(at)
+        return self._opening(act, place, KeptFile(there, ground.keeper(act, at)))
+
+    def _start(self, act: Act, found: Attributes | None) -> None:
+        if found is not None:
+            act.note(size=found.size)
+        self._ground.require_running()
+        act.begin()
+
+    def _opening(self, act: Act, place: Place, file: StoredFile) -> Opening:
+        ground = self._ground
         return Opening(
             act=act,
             session=ground.session,
@@ -165,10 +194,7 @@ class Openings:
             running=ground.gate.require_running,
             readable=False,
             writable=True,
-            hashed=fresh and ground.rules.hash_uploads,
             sync=ground.rules.sync,
-            publish=publish,
-            discard=discard,
         )
 
     def _dropped(
@@ -192,11 +218,44 @@ class Openings:
             )
         )
 
-    def _emptied(self, act: Act, at: Location) -> StoredFile:
-        """An empty file in the place of what is there, which goes to the trash."""
+    def _guard(self, place: Place, found: Attributes | None, tokens: Tokens) -> Guard:
+        """The guard of one who puts a file in the place of what was found."""
+        claimed = claim(place, named=found is None)
+        return guarded(self._ground, tokens, claimed, taken=((place, found),))
+
+    def _marked(self, at: Location) -> StoredFile:
+        """The file that is there, open, with others told that it is written.
+
+        It may have been taken away between its opening and its mark; then what stands
+        there now is opened.
+        """
+        storage = self._ground.storage
+        while True:
+            file = storage.open(at, write=True)
+            with closed_on_error(file):
+                self._mark(file)
+                if storage.attributes(at).inode == file.attributes().inode:
+                    return file
+            file.close()
+
+    def _mark(self, file: StoredFile) -> None:
+        login_id = self._ground.session.actor.login_id
+        self._ground.locks.writers.mark(file, login_id)
+
+    def _new(self, act: Act, at: Location, *, replaces: bool) -> StoredFile:
+        """An empty file, in the place of what is there if it `replaces` that.
+
+        It bears the mark before anybody can find it.
+        """
         storage, contract = self._ground.storage, at.root.contract_id
+        if not replaces:
+            file = storage.create(at)
+            with closed_on_error(file):
+                self._mark(file)
+            return file
         file = storage.stage(contract, act.id)
         try:
+            self._mark(file)
             storage.publish(act.id, at, replace=True)
         except BaseException:
             with suppress(ServerError):
@@ -206,14 +265,16 @@ class Openings:
         return file
 
     def _publisher(
-        self, act: Act, place: Place, file: StoredFile
+        self, act: Act, place: Place, file: StoredFile, tokens: Tokens
     ) -> Callable[[], None]:
         ground = self._ground
 
         def publish() -> None:
             inode = file.attributes().inode
-            replace = ground.may_change(place, ground.found(place))
-            ground.storage.publish(act.id, place.stored(), replace=replace)
+            found = ground.found(place)
+            may_replace = ground.may_change(place, found)
+            with self._guard(place, found, tokens).held():
+                ground.storage.publish(act.id, place.stored(), replace=may_replace)
             ground.deposited.add(inode)
 
         return publish
@@ -259,3 +320,13 @@ def _abort(file: OpenFile) -> None:
         file.abort("connection_lost")
     except Exception:
         log.exception("aborted file not on record")
+
+
+@contextmanager
+def closed_on_error(file: StoredFile) -> Iterator[None]:
+    """Close a file that nobody will own when the block fails."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise

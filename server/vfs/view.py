@@ -6,10 +6,8 @@ A refusal at any of the first steps is one record, durable before it is answered
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, NoReturn
 
-from server.audit.gate import Act
 from server.model.errors import (
     ExistsError,
     IsFolderError,
@@ -20,17 +18,16 @@ from server.model.event import Json
 from server.model.operation import Operation, Right
 from server.model.path import VirtualPath
 from server.model.session import Session
-from server.storage.port import Attributes, Changes, Space
-from server.vfs.children import entries_of, remove_empty, tell_children, tell_replaced
+from server.storage.port import Changes, Space
+from server.vfs.children import entries_of
 from server.vfs.entry import Disposition, Entry, entry_of
-from server.vfs.ground import (
-    NOTHING_THERE,
-    Ground,
-    require_movable,
-    require_visible,
-)
+from server.vfs.ground import NOTHING_THERE, Ground, require_visible
+from server.vfs.guard import NO_TOKENS, Tokens, claim, guarded
 from server.vfs.handle import OpenFile, Upload, changes_detail
+from server.vfs.locking import Locking
+from server.vfs.moving import Moves, Replacing
 from server.vfs.opening import Openings
+from server.vfs.properties import Properties
 from server.vfs.tree import Place
 
 HOME: Final = "/private"
@@ -47,6 +44,9 @@ class View:
         """See the tree as the login of the ground's session."""
         self._ground = ground
         self._openings = Openings(ground)
+        self._moves = Moves(ground, self._openings)
+        self.locks = Locking(ground)
+        self.properties = Properties(ground)
 
     @property
     def session(self) -> Session:
@@ -177,24 +177,30 @@ class View:
         """
         return self._openings.write(raw, disposition, changes)
 
-    def upload(self, raw: str, *, length: int | None = None) -> Upload:
+    def upload(
+        self, raw: str, *, length: int | None = None, tokens: Tokens = NO_TOKENS
+    ) -> Upload:
         """Receive a whole file; it stands, and replaces, when all of it came.
 
         Args:
             raw: Path as the client sent it.
             length: Bytes announced, or None when unknown (chunked).
+            tokens: The lock tokens that came with the request.
 
         Raises:
             IsFolderError: It is a folder.
+            LockedError: A lock is in the way, or another login writes it; at the
+                commit, too.
         """
-        return Upload(self._openings.stage(raw), length=length)
+        return Upload(self._openings.stage(raw, tokens), length=length)
 
-    def make_folder(self, raw: str) -> None:
+    def make_folder(self, raw: str, tokens: Tokens = NO_TOKENS) -> None:
         """Make a folder.
 
         Raises:
             ExistsError: Something is there.
             NotFoundError: The folder that should hold it is missing.
+            LockedError: A lock is in the way.
         """
         with self._ground.act(Operation.MKDIR, raw) as act:
             place = self._ground.enter(act, raw)
@@ -202,8 +208,10 @@ class View:
             if self._ground.found(place) is not None:
                 raise ExistsError("There is a file or folder of that name already.")
             self._ground.storage.require_distinct(place.stored())
+            guard = guarded(self._ground, tokens, claim(place, named=True))
             act.begin()
-            self._ground.storage.make_folder(place.stored())
+            with guard.held():
+                self._ground.storage.make_folder(place.stored())
 
     def remove_folder(self, raw: str) -> None:
         """Remove an empty folder.
@@ -211,48 +219,37 @@ class View:
         Raises:
             NotEmptyError: It holds something.
             NotFolderError: It is a file.
+            LockedError: A lock is in the way.
         """
-        with self._ground.act(Operation.RMDIR, raw) as act:
-            place = self._ground.enter(act, raw)
-            require_movable(place)
-            place.require(Right.DELETE)
-            remove_empty(self._ground, act, place)
+        self._moves.remove_folder(raw)
 
-    def delete(self, raw: str) -> None:
+    def delete(self, raw: str, tokens: Tokens = NO_TOKENS) -> None:
         """Move one file to the trash.
 
         Raises:
             NotFoundError: Nothing is there.
             IsFolderError: It is a folder.
+            LockedError: A lock is in the way, or another login writes it.
         """
-        with self._ground.act(Operation.DELETE, raw) as act:
-            place = self._ground.enter(act, raw)
-            place.require(Right.DELETE)
-            if self._ground.dropping.deletes(act, place, self._ground.found(place)):
-                return
-            act.note(size=self._ground.must_find_file(place).size)
-            act.begin()
-            self._ground.storage.trash(act.id, place.stored())
+        self._moves.delete(raw, tokens)
 
-    def delete_tree(self, raw: str) -> None:
+    def delete_tree(self, raw: str, tokens: Tokens = NO_TOKENS) -> None:
         """Move a folder with all below it to the trash, or a file.
 
         Raises:
             NotFoundError: Nothing is there.
+            LockedError: A lock is in the way, or another login writes below it.
         """
-        with self._ground.act(Operation.DELETE, raw) as act:
-            place = self._ground.enter(act, raw)
-            require_movable(place)
-            place.require(Right.DELETE)
-            found = self._ground.must_find(place)
-            act.note(size=found.size)
-            act.begin()
-            if found.is_folder:
-                tell_children(act, self._ground.storage, place)
-            self._ground.storage.trash(act.id, place.stored())
+        self._moves.delete_tree(raw, tokens)
 
     def rename(
-        self, raw: str, target_raw: str, *, overwrite: bool, folders: bool = True
+        self,
+        raw: str,
+        target_raw: str,
+        *,
+        overwrite: bool,
+        folders: bool = True,
+        tokens: Tokens = NO_TOKENS,
     ) -> None:
         """Move a file or folder; what `overwrite` replaces goes to the trash.
 
@@ -261,42 +258,26 @@ class View:
             target_raw: Where to.
             overwrite: Whether something there is replaced.
             folders: Whether that may be a folder with all below it.
+            tokens: The lock tokens that came with the request.
 
         Raises:
             NotFoundError: Nothing is there.
             IsFolderError: A folder is at the target and may not be replaced.
             ExistsError: Something is at the target and may not be replaced.
             PathRefusedError: One path holds the other.
+            LockedError: A lock is in the way, or another login writes it.
         """
-        ground = self._ground
-        with ground.act(Operation.RENAME, raw, target_raw) as act:
-            place = ground.enter(act, raw)
-            target = ground.enter_target(act, target_raw)
-            require_movable(place)
-            if ground.dropping.renames(act, place, target, ground.found(place)):
-                return
-            found = ground.found_to_take(place, target)
-            replaced = ground.found_at_target(
-                place, target, overwrite=overwrite, moves=True
-            )
-            if replaced is not None and replaced.is_folder and not folders:
-                raise IsFolderError("There is a folder of that name already.")
-            # By the inode recovery can tell whether the rename took place.
-            act.note(
-                size=found.size,
-                detail={
-                    "replaces": replaced is not None,
-                    "inode": f"{found.inode:x}",
-                },
-            )
-            act.begin()
-            self._tell_trees(act, place if found.is_folder else None, target, replaced)
-            ground.storage.rename(
-                act.id, place.stored(), target.stored(), replace=replaced is not None
-            )
+        replacing = Replacing(overwrite=overwrite, folders=folders)
+        self._moves.rename(raw, target_raw, replacing, tokens)
 
     def copy(
-        self, raw: str, target_raw: str, *, overwrite: bool, deep: bool = True
+        self,
+        raw: str,
+        target_raw: str,
+        *,
+        overwrite: bool,
+        deep: bool = True,
+        tokens: Tokens = NO_TOKENS,
     ) -> None:
         """Copy a file or folder; it stands when all of it was copied.
 
@@ -305,34 +286,26 @@ class View:
             target_raw: Where to.
             overwrite: Whether something there is replaced (it goes to the trash).
             deep: For a folder, whether what lies below comes along.
+            tokens: The lock tokens that came with the request.
 
         Raises:
             NotFoundError: Nothing is there.
             ExistsError: Something is at the target and may not be replaced.
             PathRefusedError: One path holds the other.
+            LockedError: A lock is in the way, or another login writes the target.
         """
-        ground = self._ground
-        with ground.act(Operation.COPY, raw, target_raw) as act:
-            place = ground.enter(act, raw)
-            target = ground.enter_target(act, target_raw)
-            require_movable(place)
-            place.require(Right.READ)
-            found = ground.must_find(place)
-            replaced = ground.found_at_target(
-                place, target, overwrite=overwrite, moves=False
-            )
-            act.note(size=found.size, detail={"replaces": replaced is not None})
-            act.begin()
-            tree = place if found.is_folder and deep else None
-            self._tell_trees(act, tree, target, replaced)
-            self._openings.copy(act, place, target, deep=deep, replace=bool(replaced))
+        replacing = Replacing(overwrite=overwrite)
+        self._moves.copy(raw, target_raw, replacing, tokens, deep=deep)
 
-    def set_attributes(self, raw: str, changes: Changes) -> None:
+    def set_attributes(
+        self, raw: str, changes: Changes, tokens: Tokens = NO_TOKENS
+    ) -> None:
         """Set size, mode or times of a file or folder.
 
         Raises:
             NotFoundError: Nothing is there.
             IsFolderError: A size for a folder.
+            LockedError: A lock is in the way.
         """
         with self._ground.act(Operation.SETATTR, raw) as act:
             place = self._ground.enter(act, raw)
@@ -343,24 +316,14 @@ class View:
             self._ground.require_change(place, found)
             if changes.size is not None and found.is_folder:
                 raise IsFolderError("A folder has no size to set.")
+            guard = guarded(self._ground, tokens, claim(place))
             act.note(size=found.size, detail={"changes": changes_detail(changes)})
             act.begin()
-            if changes.size is None:
-                self._ground.storage.change(place.stored(), changes)
-            else:
-                self._openings.resize(act, place, changes)
-
-    @contextmanager
-    def recording(
-        self, operation: Operation, raw: str, detail: dict[str, Json]
-    ) -> Iterator[None]:
-        """Record an act whose effect a front end keeps itself (WebDAV's locks)."""
-        with self._ground.act(operation, raw) as act:
-            place = self._ground.enter(act, raw)
-            place.require(Right.WRITE)
-            act.note(detail=detail)
-            act.begin()
-            yield
+            with guard.held():
+                if changes.size is None:
+                    self._ground.storage.change(place.stored(), changes)
+                else:
+                    self._openings.resize(act, place, changes)
 
     def close(self) -> None:
         """The session is over: open handles are aborted, counts are told."""
@@ -375,12 +338,3 @@ class View:
             path=str(place.path),
             folder=place.folder,
         )
-
-    def _tell_trees(
-        self, act: Act, tree: Place | None, target: Place, replaced: Attributes | None
-    ) -> None:
-        """Tell what goes to `target` and what goes from there, file by file."""
-        if tree is not None:
-            tell_children(act, self._ground.storage, tree, target)
-        if replaced is not None and replaced.is_folder:
-            tell_replaced(act, self._ground.storage, target)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from wsgidav.dav_error import DAVError
+from wsgidav.xml_tools import etree, xml_to_bytes
 
 from server.model.errors import (
     ConditionFailedError,
@@ -24,9 +25,8 @@ from server.model.errors import (
 from server.model.operation import Operation, Stage
 from server.settings.schema import WebdavSettings
 from server.webdav.body import DRAIN_BYTES_MAX, BodyTooLargeError, KnownBody
-from server.webdav.locking import Locks, path_of, principal_of
+from server.webdav.locking import principal_of
 from server.webdav.requests import ALLOWED, Environ, Requests, Start
-from server.webdav.resource import href_of
 from server.webdav.status import dav_error, status_line
 from server.webdav.target import requested, view_of
 from server.webdav.upload import body_of
@@ -61,9 +61,9 @@ _CONFIG: Final[dict[str, Any]] = {"block_size": 1024 * 1024, "hotfixes": {}}
 class Application:
     """Answers admitted requests."""
 
-    def __init__(self, *, locks: Locks, settings: WebdavSettings) -> None:
-        """Serve with `locks`, which all listeners of a process share."""
-        self._requests = Requests(locks)
+    def __init__(self, settings: WebdavSettings) -> None:
+        """Serve by `settings`."""
+        self._requests = Requests()
         self._settings = settings
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -198,10 +198,16 @@ def _refused(
     if condition is None:
         kind, body = "text/plain", (error.context_info or "").encode()
     else:
-        # wsgidav names locks by their roots; a client knows hrefs only.
-        condition.hrefs = [href_of(path_of(root)) for root in condition.hrefs]
-        kind, body = "application/xml", condition.as_string().encode()
+        kind, body = "application/xml", _explained(condition, error.context_info or "")
     headers.append(("Content-Type", f"{kind}; charset=utf-8"))
     headers.append(("Content-Length", str(len(body))))
     start_response(status_line(error.value), headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _explained(condition: Any, words: str) -> bytes:  # noqa: ANN401 - wsgidav's
+    """A failed condition (RFC 4918, section 16), with words for a person."""
+    found = condition.as_xml()
+    etree.SubElement(found, "{urn:kagikura:}message").text = words
+    body: bytes = xml_to_bytes(found)
+    return body

@@ -1,192 +1,213 @@
-"""WebDAV locks: wsgidav's rules over a table in memory.
+"""LOCK and UNLOCK (RFC 4918, sections 9.10 and 9.11): between XML and the view's locks.
 
-The table belongs to one process. A lock's root names contract and login before the
-path, for everybody has a `/private` of their own.
+The rules and the table are the VFS's, one for all protocols; here are only the forms.
 """
 
-import threading
-import time
-import uuid
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, unquote
 
-from wsgidav.dav_error import DAVError, DAVErrorCondition
-from wsgidav.lock_man.lock_manager import LockManager, normalize_lock_root
-from wsgidav.util import is_child_uri
+from wsgidav import util
+from wsgidav.dav_error import (
+    DAVError,
+    PRECONDITION_CODE_LockTokenMismatch,
+)
+from wsgidav.xml_tools import etree, make_prop_elem, string_to_xml, xml_to_bytes
 
+from server.model.errors import (
+    ConditionFailedError,
+    LimitError,
+    LockedError,
+    NotFolderError,
+    NotFoundError,
+    ServerError,
+)
 from server.model.identity import Actor
+from server.model.lock import Lock, Scope
 from server.model.path import VirtualPath
+from server.vfs.locking import Held, Wanted
+from server.vfs.view import View
+from server.webdav.hrefs import href_of
+from server.webdav.proppatch import xml_of
+from server.webdav.status import dav_error, status_line, translated
+from server.webdav.target import canonical, tokens_of
 
-LOCKS_MAX: Final = 10_000
+Environ = dict[str, Any]
+Element = Any
+"""An lxml element; wsgidav ships no types."""
 
-Lock = dict[str, Any]
-"""As wsgidav makes it: root, scope, depth, owner, timeout, principal, token ..."""
+_SCOPES: Final = {f"{{DAV:}}{scope}": scope for scope in Scope}
+_OWNER_BYTES_MAX: Final = 4096
+_TOKEN_CHARACTERS_MAX: Final = 200
+NO_CONFLICT: Final = "{DAV:}no-conflicting-lock"
 
 
 def principal_of(actor: Actor) -> str:
-    """Who holds a lock."""
+    """Who asks, as wsgidav names a user."""
     return f"{actor.login}@{actor.contract}"
 
 
-def root_of(actor: Actor, path: VirtualPath) -> str:
-    """The name under which a path of `actor` is locked."""
-    private = path.parts[:1] == ("private",)
-    owner = actor.login_id if private else "-"
-    return f"/{actor.contract_id}/{owner}{quote(str(path))}".rstrip("/")
+def wanted(environ: Environ) -> Wanted | None:
+    """The lock that a LOCK asks for; None when it prolongs one (section 9.10.2).
+
+    Raises:
+        DAVError: 400, not what section 14.11 describes, or no such Depth; 413, the
+            owner is too long.
+    """
+    deep = environ.get("HTTP_DEPTH", "infinity")
+    if deep not in {"0", "infinity"}:
+        raise DAVError(HTTPStatus.BAD_REQUEST, "Depth must be 0 or infinity.")
+    body = util.parse_xml_body(environ, allow_empty=True)
+    if body is None:
+        return None
+    scopes = [_SCOPES[node.tag] for node in body.iter() if node.tag in _SCOPES]
+    writes = body.find("{DAV:}locktype/{DAV:}write") is not None
+    if body.tag != "{DAV:}lockinfo" or len(scopes) != 1 or not writes:
+        raise DAVError(HTTPStatus.BAD_REQUEST, "That is no lockinfo of a write lock.")
+    owner = body.find("{DAV:}owner")
+    text = "" if owner is None else xml_of(owner)
+    if len(text.encode()) > _OWNER_BYTES_MAX:
+        raise DAVError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The owner is too long.")
+    return Wanted(
+        scope=scopes[0],
+        deep=deep == "infinity",
+        owner=text,
+        timeout_s=_timeout_s(environ),
+    )
 
 
-def path_of(root: str) -> str:
-    """The path in a lock's name, the inverse of `root_of`."""
-    return "/" + unquote("/".join(root.split("/")[3:]))
+def taken(view: View, raw: str, environ: Environ, what: Wanted) -> tuple[Lock, bool]:
+    """Take a lock; the second value says that it made an empty file.
+
+    Raises:
+        DAVError: 423, something is in the way; 409, no folder to make the file in;
+            507, too many locks.
+    """
+    statuses: dict[type[ServerError], int] = {
+        NotFoundError: HTTPStatus.CONFLICT,
+        NotFolderError: HTTPStatus.CONFLICT,
+        LimitError: HTTPStatus.INSUFFICIENT_STORAGE,
+    }
+    try:
+        with translated(statuses):
+            return view.locks.take(raw, what, tokens_of(environ))
+    except DAVError as error:
+        if isinstance(error.src_exception, LockedError):
+            error.err_condition.condition_code = NO_CONFLICT
+        raise
 
 
-class LockTable:
-    """wsgidav's lock storage: locks by token; those that ran out vanish."""
+def prolonged(view: View, raw: str, environ: Environ) -> None:
+    """Prolong the one lock whose token came with the request.
 
-    def __init__(self) -> None:
-        """Start without locks."""
-        self._by_token: dict[str, Lock] = {}
-        self._by_root: dict[str, dict[str, Lock]] = {}
-        self._soonest = float("inf")
-        """No lock runs out before this time, seconds since 1970."""
-        self._guard = threading.Lock()  # Guards all above. Takes no other.
-
-    def open(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def cleanup(self) -> None:
-        """Drop what ran out."""
-        with self._guard:
-            self._drop_expired()
-
-    def clear(self) -> None:
-        """Drop all."""
-        with self._guard:
-            self._by_token.clear()
-            self._by_root.clear()
-
-    def get(self, token: str) -> Lock | None:
-        """The lock of a token while it lasts."""
-        with self._guard:
-            self._drop_expired()
-            return self._by_token.get(token)
-
-    def create(self, path: str, lock: Lock) -> Lock:
-        """Keep a new lock; token and end are written into it.
-
-        Raises:
-            DAVError: 507, there are too many locks.
-        """
-        with self._guard:
-            self._drop_expired()
-            if len(self._by_token) >= LOCKS_MAX:
-                raise DAVError(HTTPStatus.INSUFFICIENT_STORAGE, "Too many locks.")
-            lock["root"] = normalize_lock_root(path)
-            lock["token"] = f"opaquelocktoken:{uuid.uuid4()}"
-            lock["expire"] = time.time() + lock["timeout"]
-            self._by_token[lock["token"]] = lock
-            self._by_root.setdefault(lock["root"], {})[lock["token"]] = lock
-            self._soonest = min(self._soonest, lock["expire"])
-            return lock
-
-    def refresh(self, token: str, *, timeout: float) -> Lock:
-        """Let a lock last `timeout` seconds from now.
-
-        Raises:
-            DAVError: 412, there is no such lock any more.
-        """
-        with self._guard:
-            self._drop_expired()
-            lock = self._by_token.get(token)
-            if lock is None:
-                raise DAVError(HTTPStatus.PRECONDITION_FAILED, "The lock ran out.")
-            lock["timeout"] = timeout
-            lock["expire"] = time.time() + timeout
-            self._soonest = min(self._soonest, lock["expire"])
-            return lock
-
-    def delete(self, token: str) -> bool:
-        """Drop a lock; whether there was one."""
-        with self._guard:
-            return self._drop(token)
-
-    def get_lock_list(
-        self, path: str, *, include_root: bool, include_children: bool, token_only: bool
-    ) -> list[Lock] | list[str]:
-        """The locks on `path` itself, below it, or both."""
-        root = normalize_lock_root(path)
-        with self._guard:
-            self._drop_expired()
-            found = [*self._by_root.get(root, {}).values()] if include_root else []
-            if include_children:
-                for other, locks in self._by_root.items():
-                    if is_child_uri(root, other):
-                        found += locks.values()
-        return [lock["token"] for lock in found] if token_only else found
-
-    def _drop_expired(self) -> None:
-        now = time.time()
-        if now <= self._soonest:
-            return
-        over = [t for t, lock in self._by_token.items() if lock["expire"] < now]
-        for token in over:
-            self._drop(token)
-        left = (lock["expire"] for lock in self._by_token.values())
-        self._soonest = min(left, default=float("inf"))
-
-    def _drop(self, token: str) -> bool:
-        lock = self._by_token.pop(token, None)
-        if lock is None:
-            return False
-        beside = self._by_root[lock["root"]]
-        del beside[token]
-        if not beside:
-            del self._by_root[lock["root"]]
-        return True
-
-
-class Locks(LockManager):
-    """wsgidav's lock manager with capped times and RFC 4918's rule for children."""
-
-    def __init__(self, *, timeout_s_max: int) -> None:
-        """Keep locks in memory, each at most `timeout_s_max` seconds at a time."""
-        super().__init__(LockTable())
-        self._timeout_s_max = timeout_s_max
-
-    def acquire(self, *, timeout: float | None, **lock: Any) -> Lock:  # noqa: ANN401 - wsgidav's
-        """Take a lock.
-
-        Raises:
-            DAVError: 423, it conflicts with another.
-        """
-        taken: Lock = super().acquire(timeout=self._capped(timeout), **lock)
-        return taken
-
-    def refresh(self, token: str, *, timeout: float | None = None) -> Lock:
-        """Let a lock last longer."""
-        refreshed: Lock = super().refresh(token, timeout=self._capped(timeout))
-        return refreshed
-
-    def _capped(self, timeout_s: float | None) -> float:
-        if timeout_s is None or timeout_s <= 0:
-            return self._timeout_s_max
-        return min(timeout_s, self._timeout_s_max)
-
-    def _get_write_conflicts(
-        self, url: str, depth: str, token_list: list[str], principal: str
-    ) -> DAVErrorCondition:
-        """The locks in the way; a child's is none when its owner shows the token."""
-        conflicts: DAVErrorCondition = super()._get_write_conflicts(
-            url, "0", token_list, principal
+    Raises:
+        DAVError: 400, not one token; 412, it locks nothing here; 403, another's.
+    """
+    tokens = tokens_of(environ)
+    if len(tokens) != 1:
+        raise DAVError(
+            HTTPStatus.BAD_REQUEST, "Name the one lock to refresh in an If header."
         )
-        if depth == "infinity":
-            for lock in self.storage.get_lock_list(
-                url, include_root=False, include_children=True, token_only=False
-            ):
-                if lock["principal"] != principal or lock["token"] not in token_list:
-                    conflicts.add_href(lock["root"])
-        return conflicts
+    (token,) = tokens
+    try:
+        with translated():
+            view.locks.prolong(raw, token, _timeout_s(environ))
+    except DAVError as error:
+        raise _mismatch(error) from error
+
+
+def released(view: View, raw: str, environ: Environ) -> None:
+    """Give back the lock that the Lock-Token header names.
+
+    Raises:
+        DAVError: 400, none is named; 409, it locks nothing here; 403, another's.
+    """
+    token = environ.get("HTTP_LOCK_TOKEN", "").strip("<> ")
+    if not token or len(token) > _TOKEN_CHARACTERS_MAX:
+        raise DAVError(HTTPStatus.BAD_REQUEST, "Lock-Token is missing or malformed.")
+    try:
+        with translated({ConditionFailedError: HTTPStatus.CONFLICT}):
+            view.locks.release(raw, token)
+    except DAVError as error:
+        raise _mismatch(error) from error
+
+
+def answer(
+    view: View,
+    raw: str,
+    start_response: Any,  # noqa: ANN401 - WSGI's
+    lock: Lock | None = None,
+    *,
+    created: bool = False,
+) -> list[bytes]:
+    """What a LOCK tells: the locks there now, and the token of a new one."""
+    prop = make_prop_elem()
+    with translated():
+        prop.append(discovery(view, canonical(view, raw)))
+    xml: bytes = xml_to_bytes(prop)
+    headers = [
+        ("Content-Type", "application/xml; charset=utf-8"),
+        ("Content-Length", str(len(xml))),
+    ]
+    if lock is not None:
+        headers.append(("Lock-Token", f"<{lock.token}>"))
+    start_response(
+        status_line(HTTPStatus.CREATED if created else HTTPStatus.OK), headers
+    )
+    return [xml]
+
+
+def discovery(view: View, path: VirtualPath) -> Element:
+    """`DAV:lockdiscovery` (section 15.8) of a path."""
+    found = etree.Element("{DAV:}lockdiscovery")
+    for held in view.locks.covering(path):
+        found.append(_active_lock(held))
+    return found
+
+
+def supported(path: VirtualPath) -> Element:
+    """`DAV:supportedlock` (section 15.10); `/` and `/shared` are nobody's to lock."""
+    found = etree.Element("{DAV:}supportedlock")
+    if path.parts in {(), ("shared",)}:
+        return found
+    for tag in _SCOPES:
+        entry = etree.SubElement(found, "{DAV:}lockentry")
+        etree.SubElement(etree.SubElement(entry, "{DAV:}lockscope"), tag)
+        kind = etree.SubElement(entry, "{DAV:}locktype")
+        etree.SubElement(kind, "{DAV:}write")
+    return found
+
+
+def _active_lock(held: Held) -> Element:
+    lock = held.lock
+    active = etree.Element("{DAV:}activelock")
+    kind = etree.SubElement(active, "{DAV:}locktype")
+    etree.SubElement(kind, "{DAV:}write")
+    scope = etree.SubElement(active, "{DAV:}lockscope")
+    etree.SubElement(scope, f"{{DAV:}}{lock.scope}")
+    depth = etree.SubElement(active, "{DAV:}depth")
+    depth.text = "infinity" if lock.deep else "0"
+    if lock.owner:
+        active.append(string_to_xml(lock.owner))
+    etree.SubElement(active, "{DAV:}timeout").text = f"Second-{lock.timeout_s}"
+    token = etree.SubElement(active, "{DAV:}locktoken")
+    etree.SubElement(token, "{DAV:}href").text = lock.token
+    root = etree.SubElement(active, "{DAV:}lockroot")
+    etree.SubElement(root, "{DAV:}href").text = href_of(held.path)
+    return active
+
+
+def _timeout_s(environ: Environ) -> int | None:
+    """The time asked for (section 10.7); None for as long as may be."""
+    wanted_s = util.read_timeout_value_header(environ.get("HTTP_TIMEOUT", ""))
+    return wanted_s if wanted_s is not None and wanted_s > 0 else None
+
+
+def _mismatch(error: DAVError) -> DAVError:
+    """The same, with the precondition that RFC 4918 names for a token of elsewhere."""
+    if not isinstance(error.src_exception, ConditionFailedError):
+        return error
+    return dav_error(
+        error.src_exception,
+        status=error.value,
+        condition=PRECONDITION_CODE_LockTokenMismatch,
+    )

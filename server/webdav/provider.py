@@ -8,7 +8,6 @@ from wsgidav.dav_provider import DAVProvider
 from server.model.errors import NotFoundError, ServerError
 from server.model.operation import Operation
 from server.vfs.view import View
-from server.webdav.locking import Locks, path_of
 from server.webdav.resource import Resource
 from server.webdav.status import dav_error, translated
 from server.webdav.target import view_of
@@ -17,16 +16,11 @@ from server.webdav.target import view_of
 class StoreProvider(DAVProvider):
     """Finds resources through the request's view."""
 
-    def __init__(self, locks: Locks) -> None:
-        """Lock through `locks`."""
+    def __init__(self) -> None:
+        """Make it; whose resources it finds travels in each environ."""
         super().__init__()
         self.verbose = 0  # wsgidav prints tracebacks to stdout above 1
         self.set_share_path("/")
-        self.set_lock_manager(locks)
-
-    def ref_url_to_path(self, ref_url: str) -> str:
-        """The path of a lock's root."""
-        return path_of(ref_url)
 
     def get_resource_inst(self, path: str, environ: dict[str, Any]) -> Resource | None:
         """What is there, on behalf of the request's act; None when nothing is.

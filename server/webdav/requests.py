@@ -1,8 +1,8 @@
 """What each WebDAV method does: wsgidav's request server over our views.
 
-PROPPATCH, LOCK and UNLOCK are wsgidav's own. The methods that move data or names are
-ours, for wsgidav stores cut uploads, deletes a destination before it moves, and looks
-at locks of the parent alone; PROPFIND is, for it holds a whole listing in memory.
+wsgidav dispatches, and reads headers and XML. The methods are ours, for wsgidav stores
+cut uploads, deletes a destination before it moves, and knows the locks of one process;
+and for it holds a whole listing in memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,22 +24,22 @@ from server.model.errors import (
     ServerError,
 )
 from server.model.operation import Operation
-from server.model.path import PATH_BYTES_MAX, VirtualPath
+from server.model.path import PATH_BYTES_MAX
 from server.vfs.entry import Entry
 from server.vfs.view import View
+from server.webdav import locking, proppatch
 from server.webdav.conditions import failed_condition
 from server.webdav.download import streamed, typed_headers, wanted_part
-from server.webdav.locking import Locks, root_of
 from server.webdav.propfind import answer, asked
 from server.webdav.provider import StoreProvider, not_found
 from server.webdav.resource import Resource
-from server.webdav.status import dav_error, server_error, status_line, translated
+from server.webdav.status import dav_error, status_line, translated
 from server.webdav.target import (
-    canonical,
     deep_transfer,
     destination,
     overwrites,
     tagged,
+    tokens_of,
     view_of,
 )
 from server.webdav.upload import body_of, receive
@@ -53,18 +53,15 @@ ALLOWED: Final = (
 )
 
 
-_TOLD_MAX: Final = 200
-"""How much of a header goes into a record."""
-
-
 class Requests(RequestServer):
     """One for all requests; what belongs to one of them travels in its environ."""
 
-    def __init__(self, locks: Locks) -> None:
-        """Serve with `locks`."""
-        super().__init__(StoreProvider(locks))
+    def __init__(self) -> None:
+        """Serve what each request's view shows."""
+        super().__init__(StoreProvider())
+        # It offers them only with a lock manager of its own.
+        self._possible_methods += ["LOCK", "UNLOCK"]
         self.provider = self._davProvider
-        self._locks = locks
 
     # Reading.
 
@@ -137,17 +134,24 @@ class Requests(RequestServer):
     # Writing.
 
     def do_PROPPATCH(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
-        """Set the times that Explorer sets; what else it tries is on record, too."""
-        answered: list[bytes] = super().do_PROPPATCH(environ, start_response)
+        """Set and remove properties; what cannot be set is on record, too."""
         view, raw = view_of(environ), environ["PATH_INFO"]
-        with translated():
-            if environ.get("kagikura.refused_property"):
-                refusal = RightsRefusedError("It cannot be set.", rule="property")
-                with suppress(RightsRefusedError):
-                    view.refuse(environ["kagikura.operation"], raw, refusal)
-            elif not environ.get("kagikura.changed"):
-                view.stat(raw)  # the client learnt that it is there
-        return answered
+        found = self._resource(environ)
+        self._require_conditions(environ, found.entry)
+        update = proppatch.update_of(environ)
+        if update.refused:
+            refusal = RightsRefusedError("It cannot be set.", rule="property")
+            with translated(), suppress(RightsRefusedError):
+                view.refuse(environ["kagikura.operation"], raw, refusal)
+        else:
+            statuses: dict[type[ServerError], int] = {
+                LimitError: HTTPStatus.INSUFFICIENT_STORAGE
+            }
+            with translated(statuses):
+                view.properties.change(
+                    raw, update.values, update.changes, tokens_of(environ)
+                )
+        return proppatch.answer(found.get_href(), update, start_response)
 
     def do_PUT(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Store a file."""
@@ -155,19 +159,12 @@ class Requests(RequestServer):
         if "HTTP_CONTENT_RANGE" in environ or "HTTP_CONTENT_ENCODING" in environ:
             raise DAVError(HTTPStatus.BAD_REQUEST, "Send the whole file as it is.")
         found = self._looked_up(environ, raw)
-        path = _canonical(view, raw)
         self._require_conditions(environ, found)
-        self._require_unlocked(environ, path if found else path.parent, "0")
         statuses: dict[type[ServerError], int] = {
             NotFoundError: HTTPStatus.CONFLICT,
             LimitError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         }
-        writing = self._locks.write_transaction(
-            url=root_of(view.session.actor, path),
-            token_list=environ["wsgidav.ifLockTokenList"],
-            principal=environ["wsgidav.user_name"],
-        )
-        with writing, translated(statuses):
+        with translated(statuses):
             entry = receive(view, raw, environ)
         status = HTTPStatus.CREATED if found is None else HTTPStatus.NO_CONTENT
         return _done(start_response, status, ("ETag", f'"{entry.etag}"'))
@@ -177,16 +174,12 @@ class Requests(RequestServer):
         view, raw = view_of(environ), environ["PATH_INFO"]
         if body_of(environ).read(1):
             raise DAVError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "MKCOL takes no body.")
-        util.parse_if_header_dict(environ)
-        self._looked_up(environ, raw)  # a refused spelling is on record from here on
-        path = _canonical(view, raw)
-        self._require_unlocked(environ, path.parent, "0")
         statuses: dict[type[ServerError], int] = {
             ExistsError: HTTPStatus.METHOD_NOT_ALLOWED,
             NotFoundError: HTTPStatus.CONFLICT,
         }
         with translated(statuses):
-            view.make_folder(raw)
+            view.make_folder(raw, tokens_of(environ))
         return _done(start_response, HTTPStatus.CREATED)
 
     def do_DELETE(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
@@ -196,11 +189,9 @@ class Requests(RequestServer):
         if entry.is_folder and environ.get("HTTP_DEPTH", "infinity") != "infinity":
             raise DAVError(HTTPStatus.BAD_REQUEST, "A folder goes with all below it.")
         self._require_conditions(environ, entry)
-        self._require_unlocked(environ, entry.path.parent, "0")
-        self._require_unlocked(environ, entry.path, "infinity")
+        delete = view.delete_tree if entry.is_folder else view.delete
         with translated():
-            (view.delete_tree if entry.is_folder else view.delete)(raw)
-        self._unlock_below(view, entry.path)
+            delete(raw, tokens_of(environ))
         return _done(start_response, HTTPStatus.NO_CONTENT)
 
     def do_COPY(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
@@ -222,14 +213,8 @@ class Requests(RequestServer):
                 raw, target_raw, environ["kagikura.operation"]
             )
         deep = deep_transfer(environ, moves_folder=moves and entry.is_folder)
-        target = _canonical(view, target_raw)
         self._require_conditions(environ, entry)
-        if moves:
-            self._require_unlocked(environ, entry.path, "infinity")
-            self._require_unlocked(environ, entry.path.parent, "0")
-        self._require_unlocked(environ, target, "infinity")
-        if replaced is None:
-            self._require_unlocked(environ, target.parent, "0")
+        tokens = tokens_of(environ)
         statuses: dict[type[ServerError], int] = {
             NotFoundError: HTTPStatus.CONFLICT,
             NameCollisionError: HTTPStatus.CONFLICT,
@@ -238,10 +223,11 @@ class Requests(RequestServer):
         }
         with translated(statuses):
             if moves:
-                view.rename(raw, target_raw, overwrite=overwrite)
-                self._unlock_below(view, entry.path)
+                view.rename(raw, target_raw, overwrite=overwrite, tokens=tokens)
             else:
-                view.copy(raw, target_raw, overwrite=overwrite, deep=deep)
+                view.copy(
+                    raw, target_raw, overwrite=overwrite, deep=deep, tokens=tokens
+                )
         status = HTTPStatus.CREATED if replaced is None else HTTPStatus.NO_CONTENT
         return _done(start_response, status)
 
@@ -263,71 +249,21 @@ class Requests(RequestServer):
 
     def do_LOCK(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Take a lock, or let one of one's own last longer."""
-        util.parse_if_header_dict(environ)
-        tokens = environ["wsgidav.ifLockTokenList"]
-        refresh = environ.get("CONTENT_LENGTH", "0") == "0"
-        if refresh:
-            for token in tokens:
-                self._require_own(environ, token)
-        else:
-            view, raw = view_of(environ), environ["PATH_INFO"]
-            found = self._looked_up(environ, raw)
-            if found is None:
-                path = _canonical(view, raw)
-                self._require_unlocked(environ, path.parent, "0")
-        depth = "0" if refresh else environ.get("HTTP_DEPTH", "infinity")[:_TOLD_MAX]
-        return self._recorded(
-            environ,
-            {"depth": depth, "refresh": refresh},
-            lambda: super(Requests, self).do_LOCK(environ, start_response),
-        )
+        view, raw = view_of(environ), environ["PATH_INFO"]
+        self._require_conditions(environ, self._looked_up(environ, raw))
+        what = locking.wanted(environ)
+        if what is None:
+            locking.prolonged(view, raw, environ)
+            return locking.answer(view, raw, start_response)
+        lock, created = locking.taken(view, raw, environ, what)
+        return locking.answer(view, raw, start_response, lock, created=created)
 
     def do_UNLOCK(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Give a lock back."""
-        token = environ.get("HTTP_LOCK_TOKEN", "").strip("<> ")[:_TOLD_MAX]
-        return self._recorded(
-            environ,
-            {"token": token},
-            lambda: super(Requests, self).do_UNLOCK(environ, start_response),
-        )
-
-    def _recorded(
-        self, environ: Environ, detail: dict[str, Any], act: Callable[[], list[bytes]]
-    ) -> list[bytes]:
-        """Do what wsgidav does with its lock table, as one act of the trail."""
-        view = view_of(environ)
-        operation: Operation = environ["kagikura.operation"]
-        try:
-            with view.recording(operation, environ["PATH_INFO"], detail):
-                try:
-                    return act()
-                except DAVError as error:
-                    raise server_error(error) from error
-        except ServerError as error:
-            cause = error.__cause__
-            if isinstance(cause, DAVError):
-                cause.src_exception = error  # it is on record
-                raise cause from error
-            raise dav_error(error) from error
-
-    def _require_own(self, environ: Environ, token: str) -> None:
-        holder = self._locks.get_lock(token, key="principal")
-        if holder is not None and holder != environ["wsgidav.user_name"]:
-            raise DAVError(HTTPStatus.FORBIDDEN, "The lock is somebody else's.")
-
-    def _unlock_below(self, view: View, path: VirtualPath) -> None:
-        root = root_of(view.session.actor, path)
-        self._locks.remove_all_locks_from_url(root, recursive=True)
-
-    def _require_unlocked(
-        self, environ: Environ, path: VirtualPath, depth: str
-    ) -> None:
-        self._locks.check_write_permission(
-            url=root_of(view_of(environ).session.actor, path),
-            depth=depth,
-            token_list=environ["wsgidav.ifLockTokenList"],
-            principal=environ["wsgidav.user_name"],
-        )
+        view, raw = view_of(environ), environ["PATH_INFO"]
+        self._require_conditions(environ, self._looked_up(environ, raw))
+        locking.released(view, raw, environ)
+        return _done(start_response, HTTPStatus.NO_CONTENT)
 
     # What is there, and whether the client still means it.
 
@@ -365,27 +301,20 @@ class Requests(RequestServer):
         if not conditions or res is None:
             return
         view = view_of(environ)
-        by_root = {_tag_root(view, tag): lists for tag, lists in conditions.items()}
-        root = res.get_ref_url()
-        held = [
-            lock["token"]
-            for lock in self._locks.get_indirect_url_lock_list(
-                root, principal=environ["wsgidav.user_name"]
-            )
-        ]
+        by_path = {_tag_path(view, tag): lists for tag, lists in conditions.items()}
+        login_id = view.session.actor.login_id
+        with translated():
+            found = view.locks.covering(res.entry.path)
+        held = [one.lock.token for one in found if one.lock.login_id == login_id]
         etag = res.get_etag() or "[]"
-        if not util.test_if_header_dict(res, by_root, root, held, etag):
+        path = str(res.entry.path)
+        if not util.test_if_header_dict(res, by_path, path, held, etag):
             raise DAVError(HTTPStatus.PRECONDITION_FAILED, "An If condition failed.")
 
 
-def _canonical(view: View, raw: str) -> VirtualPath:
-    with translated():
-        return canonical(view, raw)
-
-
-def _tag_root(view: View, tag: str) -> str:
+def _tag_path(view: View, tag: str) -> str:
     path = None if tag == "*" else tagged(view, tag)
-    return tag if path is None else root_of(view.session.actor, path)
+    return tag if path is None else str(path)
 
 
 def _done(start_response: Start, status: int, *headers: tuple[str, str]) -> list[bytes]:

@@ -2,32 +2,30 @@
 
 import mimetypes
 from collections.abc import Iterator
-from email.utils import formatdate, parsedate_to_datetime
+from contextlib import suppress
+from email.utils import formatdate
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, Final
-from urllib.parse import quote
 
 from wsgidav.dav_error import DAVError
 from wsgidav.dav_provider import _DAVResource
-from wsgidav.xml_tools import etree, string_to_xml
+from wsgidav.xml_tools import string_to_xml
 
 from server.model.errors import PathRefusedError
 from server.model.path import VirtualPath
-from server.vfs.entry import Changes, Entry, Space
-from server.webdav.locking import path_of, root_of
+from server.vfs.entry import Entry, Space
+from server.vfs.properties import Values
+from server.webdav.locking import discovery, supported
+from server.webdav.proppatch import ACCESSED, BITS, CREATED, MODIFIED, nanoseconds
 from server.webdav.status import translated
 from server.webdav.target import view_of
 
 _NS_PER_S: Final = 1_000_000_000
-_WIN32: Final = "{urn:schemas-microsoft-com:}"
-_IGNORED: Final = frozenset({
-    f"{_WIN32}Win32CreationTime",
-    f"{_WIN32}Win32LastAccessTime",
-    f"{_WIN32}Win32FileAttributes",
-})
-"""Explorer sets them after each upload and gives up when it may not."""
-_MODIFIED: Final = f"{_WIN32}Win32LastModifiedTime"
+_FOLDER_BITS: Final = "00000010"
+_FILE_BITS: Final = "00000020"
+"""FILE_ATTRIBUTE_DIRECTORY and FILE_ATTRIBUTE_ARCHIVE, as Windows writes them."""
+_WIN32: Final = frozenset({BITS, CREATED, MODIFIED, ACCESSED})
 _LIVE: Final = (
     "{DAV:}resourcetype",
     "{DAV:}creationdate",
@@ -46,12 +44,15 @@ _LIVE_OF_FILES: Final = (
 class Resource(_DAVResource):
     """One entry, in the request whose environ names view and session."""
 
-    def __init__(self, entry: Entry, environ: dict[str, Any]) -> None:
-        """Show `entry`."""
+    def __init__(
+        self, entry: Entry, environ: dict[str, Any], dead: Values | None = None
+    ) -> None:
+        """Show `entry`; its dead properties are looked up if they are not known."""
         super().__init__(str(entry.path), entry.is_folder, environ)
         self.entry = entry
         self._view = view_of(environ)
         self._space: Space | None = None
+        self._dead = dead
 
     # What it is.
 
@@ -64,7 +65,11 @@ class Resource(_DAVResource):
         return None if self.is_collection else content_type(self.entry.name)
 
     def get_creation_date(self) -> float:
-        """The earliest time that is known, seconds since 1970."""
+        """What a client said, or the earliest time known; seconds since 1970."""
+        told = self._text_of(CREATED)
+        if told:
+            with suppress(DAVError):
+                return max(0, nanoseconds(told)) / _NS_PER_S
         return max(0, min(self.entry.ctime_ns, self.entry.mtime_ns)) / _NS_PER_S
 
     def get_last_modified(self) -> float:
@@ -105,15 +110,6 @@ class Resource(_DAVResource):
 
     # Where it is.
 
-    def get_ref_url(self) -> str:
-        """The name under which it is locked."""
-        return root_of(self._view.session.actor, self.entry.path)
-
-    def prevent_locking(self) -> bool:
-        """`/` and `/shared` are nobody's: a lock there would lock out everybody."""
-        parts = self.entry.path.parts
-        return not parts or parts == ("shared",)
-
     def get_member_list(self) -> list["Resource"]:
         """What a folder holds, from one listing."""
         return list(self._members())
@@ -130,19 +126,20 @@ class Resource(_DAVResource):
     def _members(self) -> Iterator["Resource"]:
         with translated():
             entries = self._view.list(self.path)
-        return (Resource(e, self.environ) for e in entries if _showable(e))
-
-    def create_empty_resource(self, name: str) -> "Resource":
-        """An empty file, for a LOCK of a URL that holds nothing (RFC 4918, 7.3)."""
-        with translated():
-            upload = self._view.upload(f"{self.path.rstrip('/')}/{name}", length=0)
-            return Resource(upload.commit(), self.environ)
+            dead = self._view.properties.of_members(self.entry.path)
+        self._dead = dead.get("", {})
+        return (
+            Resource(entry, self.environ, dead.get(entry.name, {}))
+            for entry in entries
+            if _showable(entry)
+        )
 
     # Properties.
 
     def get_property_names(self, *, is_allprop: bool) -> list[str]:  # noqa: ARG002 - wsgidav's signature
-        """The live properties; quotas only when asked for (RFC 4331, section 3)."""
-        return [*_LIVE, *(() if self.is_collection else _LIVE_OF_FILES)]
+        """All but the quotas, which come only when asked for (RFC 4331, section 3)."""
+        live = (*_LIVE, *(() if self.is_collection else _LIVE_OF_FILES))
+        return [*live, *self._known_dead()]
 
     def get_property_value(self, name: str) -> Any:  # noqa: ANN401 - text or an element
         """One property.
@@ -153,83 +150,43 @@ class Resource(_DAVResource):
         if name == "{DAV:}getetag" and not self.is_collection:
             return f'"{self.entry.etag}"'
         if name == "{DAV:}lockdiscovery":
-            return self._lock_discovery()
+            with translated():
+                return discovery(self._view, self.entry.path)
+        if name == "{DAV:}supportedlock":
+            return supported(self.entry.path)
         if name.startswith("{DAV:}quota-") and not self.is_collection:
             raise DAVError(HTTPStatus.NOT_FOUND)
-        if name in {_MODIFIED, f"{_WIN32}Win32LastAccessTime"}:
-            return formatdate(self.get_last_modified(), usegmt=True)
-        return super().get_property_value(name)
+        if name in _WIN32:
+            return self._win32(name)
+        dead = self._known_dead().get(name)
+        return super().get_property_value(name) if dead is None else string_to_xml(dead)
 
-    def set_property_value(
-        self,
-        name: str,
-        value: Any,  # noqa: ANN401 - an element, or None to remove
-        *,
-        dry_run: bool = False,
-    ) -> None:
-        """Set the times that Explorer sets; nothing else can be set.
+    def _win32(self, name: str) -> str:
+        if name == BITS:
+            usual = _FOLDER_BITS if self.is_collection else _FILE_BITS
+            return self._text_of(BITS) or usual
+        seconds = {
+            MODIFIED: self.get_last_modified,
+            CREATED: self.get_creation_date,
+            ACCESSED: lambda: max(0, self.entry.atime_ns) / _NS_PER_S,
+        }
+        return formatdate(seconds[name](), usegmt=True)
 
-        Raises:
-            DAVError: 403, another property; 409, no time.
-        """
-        if name in _IGNORED:
-            return
-        if name != _MODIFIED or value is None:
-            self.environ["kagikura.refused_property"] = True
-            raise DAVError(
-                HTTPStatus.FORBIDDEN, "This property cannot be set or removed."
-            )
-        changes = Changes(mtime_ns=_nanoseconds(value.text or ""))
-        if not dry_run:
+    def _known_dead(self) -> Values:
+        if self._dead is None:
             with translated():
-                self._view.set_attributes(self.path, changes)
-            self.environ["kagikura.changed"] = True
+                self._dead = self._view.properties.at(self.entry.path)
+        return self._dead
 
-    def _lock_discovery(self) -> Any:  # noqa: ANN401 - an element
-        discovery = etree.Element("{DAV:}lockdiscovery")
-        locks = self.provider.lock_manager.get_indirect_url_lock_list(
-            self.get_ref_url()
-        )
-        for lock in locks:
-            discovery.append(_active_lock(lock, self._lock_root(lock["root"])))
-        return discovery
-
-    def _lock_root(self, root: str) -> str:
-        return href_of(path_of(root))
+    def _text_of(self, name: str) -> str:
+        """The text of a dead property; empty when there is none."""
+        xml = self._known_dead().get(name)
+        return "" if xml is None else string_to_xml(xml).text or ""
 
 
 def content_type(name: str) -> str:
     """The media type that a name suggests."""
     return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
-
-
-def href_of(path: str) -> str:
-    """A path as an href; some clients choke on escapes that are not needed."""
-    return quote(path, safe="/!*'(),$-_|.")
-
-
-def _active_lock(lock: dict[str, Any], root_href: str) -> Any:  # noqa: ANN401 - an element
-    active = etree.Element("{DAV:}activelock")
-    locktype = etree.SubElement(active, "{DAV:}locktype")
-    etree.SubElement(locktype, "{DAV:}" + lock["type"])
-    scope = etree.SubElement(active, "{DAV:}lockscope")
-    etree.SubElement(scope, "{DAV:}" + lock["scope"])
-    etree.SubElement(active, "{DAV:}depth").text = lock["depth"]
-    if lock["owner"]:
-        active.append(string_to_xml(lock["owner"]))
-    etree.SubElement(active, "{DAV:}timeout").text = f"Second-{int(lock['timeout'])}"
-    token = etree.SubElement(active, "{DAV:}locktoken")
-    etree.SubElement(token, "{DAV:}href").text = lock["token"]
-    root = etree.SubElement(active, "{DAV:}lockroot")
-    etree.SubElement(root, "{DAV:}href").text = root_href
-    return active
-
-
-def _nanoseconds(date: str) -> int:
-    try:
-        return int(parsedate_to_datetime(date).timestamp()) * _NS_PER_S
-    except (ValueError, OverflowError) as error:
-        raise DAVError(HTTPStatus.CONFLICT, "That is no HTTP date.") from error
 
 
 def _showable(entry: Entry) -> bool:

@@ -10,9 +10,14 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
-from wsgidav.dav_error import DAVError
+from wsgidav.dav_error import (
+    DAVError,
+    DAVErrorCondition,
+    PRECONDITION_CODE_MissingLockToken,
+)
 
 from server.model import errors
+from server.webdav.hrefs import href_of
 
 RETRY_AFTER_S: Final = 5
 """What a client is asked to wait before it tries again after a 503."""
@@ -42,6 +47,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.AuditSpaceError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StorageFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.BooksUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DrainingError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -56,26 +62,32 @@ def status_line(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def dav_error(error: errors.ServerError, *, status: int | None = None) -> DAVError:
+def dav_error(
+    error: errors.ServerError, *, status: int | None = None, condition: str = ""
+) -> DAVError:
     """The error as wsgidav carries it; `src_exception` says that it is on record.
 
     Args:
         error: What the VFS or access raised.
         status: A status that fits the method better than the table's.
+        condition: The pre- or postcondition of RFC 4918, section 16, that failed.
     """
     status = status_of(error) if status is None else status
     headers = []
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(("Retry-After", str(RETRY_AFTER_S)))
-    return DAVError(status, str(error), src_exception=error, add_headers=headers)
-
-
-def server_error(error: DAVError) -> errors.ServerError:
-    """What wsgidav says of its lock table, as the trail tells it."""
-    if error.value == HTTPStatus.LOCKED:
-        return errors.LockedError("Somebody else holds a lock on it.")
-    words = error.context_info or "The lock is not as the client expects it."
-    return errors.StateError(words)
+    found = DAVErrorCondition(condition) if condition else None
+    if isinstance(error, errors.LockedError):
+        found = DAVErrorCondition(PRECONDITION_CODE_MissingLockToken)
+        for path in error.paths:
+            found.add_href(href_of(path))
+    return DAVError(
+        status,
+        str(error),
+        src_exception=error,
+        err_condition=found,
+        add_headers=headers,
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ have collapsed `..` and taken a `;` in a Destination for the end of the name.
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from wsgidav import util
 from wsgidav.dav_error import DAVError
 
 from server.model.errors import PathRefusedError
@@ -18,6 +19,12 @@ def view_of(environ: dict[str, Any]) -> View:
     """The view that the gate put into the environ."""
     view: View = environ["kagikura.view"]
     return view
+
+
+def tokens_of(environ: dict[str, Any]) -> frozenset[str]:
+    """The lock tokens of the request's If header (RFC 4918, section 10.4)."""
+    util.parse_if_header_dict(environ)
+    return frozenset(environ["wsgidav.ifLockTokenList"])
 
 
 def decoded(path: str) -> str:

@@ -10,6 +10,7 @@ from server.vfs.entry import Entry
 from server.vfs.handle import Upload
 from server.vfs.view import View
 from server.webdav.body import Body, KnownBody
+from server.webdav.target import tokens_of
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def receive(view: View, raw: str, environ: dict[str, Any]) -> Entry:
     Raises:
         ServerError: Refused, cut off, or not possible now; nothing was changed.
     """
-    upload = view.upload(raw, length=announced_bytes(environ))
+    length, tokens = announced_bytes(environ), tokens_of(environ)
+    upload = view.upload(raw, length=length, tokens=tokens)
     try:
         return _copied(body_of(environ), upload)
     except ServerError as error:

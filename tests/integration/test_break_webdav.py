@@ -299,30 +299,35 @@ def test_a_wrong_head_of_nobody_known_is_counted(
 
 
 _UPDATE = '<propertyupdate xmlns="DAV:"><set><prop>{}</prop></set></propertyupdate>'
-_DEAD = _UPDATE.format('<x xmlns="urn:mine">1</x>')
+_LIVE = _UPDATE.format("<getetag>1</getetag>")
 _EXPLORER = "urn:schemas-microsoft-com:"
-_IGNORED = _UPDATE.format(f'<Win32FileAttributes xmlns="{_EXPLORER}"/>')
+_BITS = _UPDATE.format(
+    f'<Win32FileAttributes xmlns="{_EXPLORER}">00000022</Win32FileAttributes>'
+)
 
 
 def test_a_property_that_cannot_be_set_is_a_row(kept: WebdavStore) -> None:
     """The answer is a 207 that says no; it was a change refused all the same."""
     put(kept, "/private/a", "old")
 
-    assert kept.curl("PROPPATCH", "/private/a", "-d", _DEAD)[0] == 207
+    assert kept.curl("PROPPATCH", "/private/a", "-d", _LIVE)[0] == 207
 
     row = kept.outcomes("setattr")[-1]
     assert (row["outcome"], row["stage"]) == ("refused", "rights")
     assert (row["rule"], row["path"]) == ("property", "/private/a")
 
 
-def test_a_change_that_changes_nothing_is_a_look(store: WebdavStore) -> None:
-    """Explorer is told that its attributes were set, and learns that the file is."""
-    put(store, "/private/a", "old")
+def test_what_explorer_says_of_a_file_is_kept_and_on_record(kept: WebdavStore) -> None:
+    """It sets its attribute bits after each upload, and asks for them in listings."""
+    put(kept, "/private/a", "old")
 
-    assert store.curl("PROPPATCH", "/private/a", "-d", _IGNORED)[0] == 207
+    assert kept.curl("PROPPATCH", "/private/a", "-d", _BITS)[0] == 207
 
-    (row,) = store.records(operation="stat")
-    assert row["path"] == "/private/a"
+    row = kept.outcomes("setattr")[-1]
+    assert (row["outcome"], row["path"]) == ("done", "/private/a")
+    assert row["detail"]["properties"] == [f"{{{_EXPLORER}}}Win32FileAttributes"]
+    listing = kept.curl("PROPFIND", "/private/", "-H", "Depth: 1")[1]
+    assert ">00000022<" in listing
 
 
 def test_a_long_listing_passes_through_little_memory(store: WebdavStore) -> None:

@@ -100,7 +100,7 @@ def test_a_pipe_without_length_is_stored_whole(
     assert fetched.read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize("suite", ["basic", "copymove", "http"])
+@pytest.mark.parametrize("suite", ["basic", "copymove", "props", "locks", "http"])
 def test_litmus_finds_nothing(store: WebdavStore, suite: str, tmp_path: Path) -> None:
     """The protocol's own test suite; it speaks no TLS with client certificates."""
     litmus = require_program("litmus")

@@ -29,8 +29,10 @@ from server.storage.leftovers import LocalLeftovers
 from server.storage.local import LocalStorage
 from server.storage.port import Storage
 from server.vfs.filesystem import FileSystem
+from server.vfs.lock_table import LockTable
 from server.vfs.recovery import Recovery
 from server.vfs.view import View
+from tests.support.locks import opened_locks
 
 Record = dict[str, Any]
 
@@ -79,6 +81,7 @@ class House:
     storage: Storage
     leftovers: LocalLeftovers
     files: FileSystem
+    locks: LockTable
 
     def view(self, login: str = "alice", charset: Charset = Charset.UTF8) -> View:
         """The files as `login` sees them in a new session."""
@@ -142,15 +145,18 @@ def open_house(
     gate = Gate(journal, clock=clock, settings=settings.audit)
     disk = Disk(settings.data_dir, sync=True)
     store = storage(disk)
-    files = FileSystem(
-        gate=gate,
-        storage=store,
-        accounts=lambda: accounts or ACCOUNTS,
-        settings=settings,
-        clock=clock,
-    )
     try:
-        yield House(folder, journal, gate, store, LocalLeftovers(disk), files)
+        with opened_locks(settings, disk, lambda: accounts or ACCOUNTS, clock) as locks:
+            files = FileSystem(
+                gate=gate,
+                storage=store,
+                locks=locks,
+                accounts=lambda: accounts or ACCOUNTS,
+                settings=settings,
+                clock=clock,
+            )
+            leftovers = LocalLeftovers(disk)
+            yield House(folder, journal, gate, store, leftovers, files, locks)
     finally:
         gate.close()
         journal.close()

@@ -53,6 +53,7 @@ from server.sftp.listener import Listener
 from server.storage.disk import Disk
 from server.storage.local import LocalStorage
 from server.vfs.filesystem import FileSystem
+from tests.support.locks import opened_locks
 
 PASSWORD = "correct horse battery"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -328,9 +329,11 @@ def _desk(stack: ExitStack, house: SftpHouse, gate: Gate) -> Desk:
 def _filesystem(stack: ExitStack, house: SftpHouse, gate: Gate) -> FileSystem:
     disk = Disk(house.settings.data_dir, sync=False)
     stack.callback(disk.close)
+    locks = opened_locks(house.settings, disk, house.watch.snapshot, SystemClock())
     return FileSystem(
         gate=gate,
         storage=LocalStorage(disk),
+        locks=stack.enter_context(locks),
         accounts=house.watch.snapshot,
         settings=house.settings,
         clock=SystemClock(),

@@ -23,10 +23,10 @@ from server.webdav.application import Application
 from server.webdav.authentication import Gate
 from server.webdav.connection import Service
 from server.webdav.listener import Listener
-from server.webdav.locking import Locks
 from server.webdav.tls import TlsContexts, TlsMaterial
 from tests.support.accounts import PASSWORD, Accounts
 from tests.support.accounts import opened as opened_accounts
+from tests.support.locks import opened_locks
 from tests.support.waiting import until
 
 HEADER_TIMEOUT_S = 2
@@ -177,15 +177,16 @@ def _listening(
     )
     disk = Disk(settings.data_dir, sync=False)
     stack.callback(disk.close)
+    locks = opened_locks(settings, disk, accounts.watch.snapshot, accounts.clock)
     files = FileSystem(
         gate=accounts.gate,
         storage=LocalStorage(disk),
+        locks=stack.enter_context(locks),
         accounts=accounts.watch.snapshot,
         settings=settings,
         clock=accounts.clock,
     )
-    locks = Locks(timeout_s_max=settings.webdav.lock_timeout_s_max)
-    application = Gate(Application(locks=locks, settings=settings.webdav))
+    application = Gate(Application(settings.webdav))
     listeners, ports = [], []
     for tls in (_tls(accounts, settings), None):
         sock = socket.create_server(("127.0.0.1", 0), backlog=128)

@@ -18,6 +18,7 @@ from server.storage.disk import Disk
 from server.storage.local import LocalStorage
 from server.vfs.filesystem import FileSystem
 from server.vfs.view import View
+from tests.support.locks import opened_locks
 from tests.unit.sftp.packets import Client
 
 ALICE = Login(
@@ -68,16 +69,18 @@ def view(settings: Settings, session: Session) -> Iterator[View]:
     )
     gate = Gate(journal, clock=clock, settings=settings.audit)
     disk = Disk(settings.data_dir, sync=False)
-    filesystem = FileSystem(
-        gate=gate,
-        storage=LocalStorage(disk),
-        accounts=lambda: ACCOUNTS,
-        settings=settings,
-        clock=clock,
-    )
-    view = filesystem.view(session)
-    yield view
-    view.close()
+    with opened_locks(settings, disk, lambda: ACCOUNTS, clock) as locks:
+        filesystem = FileSystem(
+            gate=gate,
+            storage=LocalStorage(disk),
+            locks=locks,
+            accounts=lambda: ACCOUNTS,
+            settings=settings,
+            clock=clock,
+        )
+        view = filesystem.view(session)
+        yield view
+        view.close()
     gate.close()
     journal.close()
     disk.close()
