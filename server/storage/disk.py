@@ -115,7 +115,7 @@ class Disk:
             self.flush(folder)
 
     def require_marks(self) -> None:
-        """Return when files bear marks of acts (docs/adr/0006) and writers (0023).
+        """Return when files bear marks of acts (docs/adr/0006) and writers (0025).
 
         Raises:
             StorageFailedError: The file system keeps no extended attributes, or no

@@ -3,7 +3,7 @@
 A handle marks one byte far behind every content, that of its login, for as long as it
 is open. Who wants to lock, move or replace a file asks for all the other bytes: so own
 handles are told from those of others, with two system calls, nothing written anywhere,
-and nothing left behind by a process that dies (docs/adr/0023).
+and nothing left behind by a process that dies (docs/adr/0025).
 """
 
 import hashlib

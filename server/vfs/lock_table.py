@@ -3,7 +3,7 @@
 A process keeps the locks of a contract in memory for as long as the number of the
 contract's latch says that nobody changed them. So a look costs a system call or two,
 and none of it SQL; it is right because whoever changes the locks is alone meanwhile
-(docs/adr/0023).
+(docs/adr/0025).
 """
 
 import threading

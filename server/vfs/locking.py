@@ -132,6 +132,7 @@ class Locking:
         ground, table = self._ground, self._table
         with ground.act(Operation.LOCK, raw) as act:
             place = ground.enter(act, raw)
+            place.require(Right.WRITE)
             lock = self._own(place, token)
             timeout_s = self._capped(timeout_s)
             act.note(detail={"token": token, "refresh": True, "timeout_s": timeout_s})
@@ -155,6 +156,7 @@ class Locking:
         with ground.act(Operation.UNLOCK, raw) as act:
             act.note(detail={"token": token})
             place = ground.enter(act, raw)
+            place.require(Right.WRITE)
             lock = self._own(place, token)
             self._begin(act, place)
             self._table.drop(lock.contract_id, [token])

@@ -13,10 +13,13 @@ from server.model.errors import (
     RefusedError,
     ServerError,
 )
+from server.model.lock import Scope
 from server.model.operation import Operation
 from server.storage.port import Changes
 from server.vfs.decision import OPERATIONS, decide
 from server.vfs.entry import Disposition
+from server.vfs.guard import NO_TOKENS
+from server.vfs.locking import Wanted
 from server.vfs.view import View
 from tests.support.house import ACCOUNTS, House, open_house
 
@@ -31,8 +34,8 @@ PATHS = (
 
 
 def _locked(view: View, path: str) -> None:
-    with view.recording(Operation.LOCK, path, {}):
-        return
+    lock, _ = view.locks.take(path, Wanted(scope=Scope.SHARED, deep=False), NO_TOKENS)
+    view.locks.release(path, lock.token)
 
 
 ACTS: dict[Operation, Callable[[View, str], object]] = {
@@ -48,7 +51,7 @@ ACTS: dict[Operation, Callable[[View, str], object]] = {
     Operation.RENAME: lambda view, path: view.rename(path, TARGET, overwrite=False),
     Operation.COPY: lambda view, path: view.copy(path, TARGET, overwrite=False),
     Operation.LOCK: _locked,
-    Operation.UNLOCK: _locked,
+    Operation.UNLOCK: lambda view, path: view.locks.release(path, "none"),
     Operation.SYMLINK: lambda view, path: view.refuse(
         Operation.SYMLINK, path, LinkRefusedError()
     ),

@@ -59,6 +59,8 @@ _MAY = {
     "setattr": _KEEPING | {"ftruncate"},
 }
 _SPECIAL = {".stage", ".trash", ".quarantine"}
+_LATCH = ".latch"
+"""A number of the store's own (docs/adr/0025): it holds nothing of anybody's."""
 
 _LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
@@ -212,7 +214,7 @@ def _effect(time_s: float, text: str, folder: Path) -> Effect | None:
     for place, name in _PLACE.findall(arguments):
         path = Path(_plain(place))
         path = path / _plain(name) if call in _BY_NAME else path
-        if path.is_relative_to(folder):
+        if path.is_relative_to(folder) and path.name != _LATCH:
             paths.append(path.relative_to(folder))
     return Effect(time_s, call, tuple(paths)) if paths else None
 
