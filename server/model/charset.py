@@ -66,6 +66,8 @@ class Charset(StrEnum):
         NFD, as data has it that was copied from a Mac; and what `written` changed.
         """
         if self is Charset.UTF8:
+            if name.isascii():
+                return ()
             found = [name]
         else:
             plain = _ESCAPES.sub(_unescaped, name)

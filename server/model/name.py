@@ -24,7 +24,7 @@ from server.model.errors import PathRefusedError
 
 NAME_BYTES_MAX: Final = 255
 
-_FORBIDDEN: Final = '<>:"|?*\\'
+_FORBIDDEN: Final = frozenset('<>:"|?*\\')
 _FULL_WIDTH: Final = {ord(c): chr(ord(c) + 0xFEE0) for c in _FORBIDDEN}
 _DEVICES: Final = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$"]
@@ -63,7 +63,7 @@ def parse_name(raw: str, rule: NameRule) -> str:
     Raises:
         PathRefusedError: `.` or `..`, or the rule says so.
     """
-    name = unicodedata.normalize("NFC", raw)
+    name = raw if raw.isascii() else unicodedata.normalize("NFC", raw)
     if name in {".", ".."}:
         raise PathRefusedError("'.' and '..' are not names.", rule="dots")
     if rule is NameRule.MAP:
@@ -132,8 +132,8 @@ _WORDS: Final = {
 
 
 def _require_windows(name: str) -> None:
-    bad = next((char for char in name if char in _FORBIDDEN), None)
-    if bad is not None:
+    if not _FORBIDDEN.isdisjoint(name):
+        bad = next(char for char in name if char in _FORBIDDEN)
         raise PathRefusedError(
             f"The character {bad} cannot be used in a name.", rule="windows_character"
         )

@@ -7,6 +7,7 @@ server, and `NameRule.MAP` for scanners, which cannot choose their names.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from server.model.errors import PathRefusedError
@@ -15,6 +16,7 @@ from server.model.name import NameRule, parse_name
 
 PATH_BYTES_MAX: Final = 4096
 DEPTH_MAX: Final = 64
+_REMEMBERED_MAX: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,18 +36,7 @@ class VirtualPath:
         Raises:
             PathRefusedError: Empty, relative, too long or deep, or a bad name in it.
         """
-        if not raw.startswith("/"):
-            raise PathRefusedError("The path is not absolute.", rule="absolute")
-        if len(raw) > PATH_BYTES_MAX:
-            raise PathRefusedError("The path is too long.", rule="path_length")
-        names = [name for name in raw.split("/") if name]
-        if len(names) > DEPTH_MAX:
-            raise PathRefusedError("Too many folders in the path.", rule="path_depth")
-        parts = tuple(parse_name(name, rule) for name in names)
-        path = cls(parts)
-        if len(str(path).encode()) > PATH_BYTES_MAX:
-            raise PathRefusedError("The path is too long.", rule="path_length")
-        return path
+        return cls(_parts_of(raw, rule))
 
     @classmethod
     def sent_by(cls, actor: Actor, raw: str) -> "VirtualPath":
@@ -79,6 +70,22 @@ class VirtualPath:
     def holds(self, other: "VirtualPath") -> bool:
         """Whether `other` is this path or lies below it."""
         return other.parts[: len(self.parts)] == self.parts
+
+
+@lru_cache(maxsize=_REMEMBERED_MAX)
+def _parts_of(raw: str, rule: NameRule) -> tuple[str, ...]:
+    """The names of a path. Remembered: clients ask for a path again and again."""
+    if not raw.startswith("/"):
+        raise PathRefusedError("The path is not absolute.", rule="absolute")
+    if len(raw) > PATH_BYTES_MAX:
+        raise PathRefusedError("The path is too long.", rule="path_length")
+    names = [name for name in raw.split("/") if name]
+    if len(names) > DEPTH_MAX:
+        raise PathRefusedError("Too many folders in the path.", rule="path_depth")
+    parts = tuple(parse_name(name, rule) for name in names)
+    if len("/".join(parts).encode()) >= PATH_BYTES_MAX:
+        raise PathRefusedError("The path is too long.", rule="path_length")
+    return parts
 
 
 def absolute(raw: str, home: str) -> str:

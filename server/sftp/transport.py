@@ -301,9 +301,7 @@ class SftpTransport(Transport):
         The client's order decides (RFC 4253, section 7.1), and OpenSSH's has AES-GCM
         last; a list without the others, where the client knows it, decides for it.
         """
-        waits = not self.initial_kex_done and self.remote_version.startswith(
-            SPEAK_FIRST
-        )
+        waits = not self._lists_came and self.remote_version.startswith(SPEAK_FIRST)
         if not (waits and self.packets.hears(LISTS_WAIT_S)):
             super()._send_kex_init()  # type: ignore[misc]  # absent from the stubs
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from server.model.errors import (
     NameCollisionError,
@@ -18,6 +18,8 @@ from server.storage.confined import Confined
 from server.storage.port import TRASH as TRASH  # noqa: PLC0414 - beside its like
 from server.storage.port import Location
 
+T = TypeVar("T")
+
 STAGE: Final = ".stage"
 QUARANTINE: Final = ".quarantine"
 FOLDER_MODE: Final = 0o700
@@ -25,6 +27,28 @@ FILE_MODE: Final = 0o600
 NEVER_HANG: Final = os.O_NONBLOCK | os.O_NOCTTY  # a planted pipe must not stop us
 _PROBE: Final = b"user.kagikura.probe"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
+
+
+class Held(Generic[T]):
+    """An open descriptor for the length of a block, and what the block gets of it.
+
+    A class, because a generator costs five times as much and every act has many.
+    """
+
+    __slots__ = ("_fd", "what")
+
+    def __init__(self, fd: int, what: T) -> None:
+        """Close `fd` after the block."""
+        self._fd = fd
+        self.what = what
+
+    def __enter__(self) -> T:
+        """What was opened."""
+        return self.what
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        os.close(self._fd)
 
 
 class Disk:
@@ -51,17 +75,12 @@ class Disk:
         """Open what lies at `parts` below the data folder."""
         return self.confined.open(self._data, parts, flags, mode)
 
-    @contextmanager
-    def opened(self, parts: tuple[str, ...], flags: int) -> Iterator[int]:
+    def opened(self, parts: tuple[str, ...], flags: int) -> "Held[int]":
         """As `open`, closed after the block."""
         fd = self.open(parts, flags)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+        return Held(fd, fd)
 
-    @contextmanager
-    def parent(self, at: Location) -> Iterator[tuple[int, str]]:
+    def parent(self, at: Location) -> "Held[tuple[int, str]]":
         """The folder that holds `at`, and the name in it.
 
         Raises:
@@ -69,21 +88,20 @@ class Disk:
         """
         if not at.parts:
             raise PathRefusedError("This folder is fixed.", rule="root")
-        with self.opened(path_of(at)[:-1], _FOLDER) as folder:
-            yield folder, at.parts[-1]
+        folder = self.open(path_of(at)[:-1], _FOLDER)
+        return Held(folder, (folder, at.parts[-1]))
 
-    @contextmanager
-    def claimed(self, at: Location) -> Iterator[tuple[int, str]]:
+    def claimed(self, at: Location) -> "Held[tuple[int, str]]":
         """As `parent`, with the folder to oneself (`flock`, other processes too).
 
         Between looking at a name and renaming over it nobody else may put something
         there: it would be replaced without going to the trash.
         """
-        with self.parent(at) as (folder, name):
-            # Some network file systems lock no folders; the race is narrow there too.
-            with suppress(OSError):
-                fcntl.flock(folder, fcntl.LOCK_EX)
-            yield folder, name
+        held = self.parent(at)
+        # Some network file systems lock no folders; the race is narrow there too.
+        with suppress(OSError):
+            fcntl.flock(held.what[0], fcntl.LOCK_EX)
+        return held
 
     @contextmanager
     def naming(
@@ -99,11 +117,9 @@ class Disk:
                 require_distinct(folder, name, moved)
             yield folder, name
 
-    @contextmanager
-    def special(self, contract_id: str, name: str) -> Iterator[int]:
+    def special(self, contract_id: str, name: str) -> "Held[int]":
         """A contract's stage, trash or quarantine."""
-        with self.opened((contract_id, name), _FOLDER) as folder:
-            yield folder
+        return self.opened((contract_id, name), _FOLDER)
 
     def make(self, parts: tuple[str, ...]) -> None:
         """Make a folder if it is missing."""

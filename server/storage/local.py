@@ -23,6 +23,7 @@ from server.storage.disk import (
     STAGE,
     TRASH,
     Disk,
+    Held,
     path_of,
     require_distinct,
 )
@@ -114,7 +115,9 @@ class LocalStorage:
                 self._disk.open((contract_id, STAGE, act), _NEW, FILE_MODE)
             )
 
-    def publish(self, act: str, at: Location, *, replace: bool) -> None:
+    def publish(
+        self, act: str, at: Location, *, replace: bool, file: StoredFile | None = None
+    ) -> None:
         """Move what an act staged into place; a replaced file goes to the trash.
 
         It bears the act's id as an extended attribute, by which recovery knows whose
@@ -125,12 +128,12 @@ class LocalStorage:
             self._disk.special(at.root.contract_id, STAGE) as stage,
             self._disk.parent(at) as (folder, _),
         ):
-            fd = self._disk.confined.open(stage, (act,), os.O_RDONLY | NEVER_HANG)
-            try:
-                set_act(fd, act)
-                self._disk.flush(fd)
-            finally:
-                os.close(fd)
+            if file is not None:
+                self._mark(file.descriptor, act)
+            else:
+                fd = self._disk.confined.open(stage, (act,), os.O_RDONLY | NEVER_HANG)
+                with Held(fd, fd):
+                    self._mark(fd, act)
             self._move(act, (stage, act), at, replace=replace)
             self._disk.flush(folder)
 
@@ -241,6 +244,10 @@ class LocalStorage:
             files_free=found.f_favail,
             name_bytes_max=found.f_namemax,
         )
+
+    def _mark(self, fd: int, act: str) -> None:
+        set_act(fd, act)
+        self._disk.flush(fd)
 
     def _move(
         self, act: str, source: tuple[int, str], to: Location, *, replace: bool

@@ -187,8 +187,13 @@ class Storage(Protocol):
         """Make the staged file of an act."""
         ...
 
-    def publish(self, act: str, at: Location, *, replace: bool) -> None:
-        """Move what an act staged into place; a replaced file goes to the trash."""
+    def publish(
+        self, act: str, at: Location, *, replace: bool, file: StoredFile | None = None
+    ) -> None:
+        """Move what an act staged into place; a replaced file goes to the trash.
+
+        `file` is the staged file, if it is one that is open.
+        """
         ...
 
     def make_folder(self, at: Location) -> None:

@@ -166,10 +166,7 @@ class Ground:
             NotFoundError: Nothing is.
             IsFolderError: A folder is.
         """
-        found = self.must_find(place)
-        if found.is_folder:
-            raise IsFolderError("That is a folder.")
-        return found
+        return file_of(self.found(place))
 
     def found_for_writing(
         self, place: Place, disposition: Disposition
@@ -273,6 +270,20 @@ class Ground:
         if found.path != path:
             note(str(found.path))
         return found
+
+
+def file_of(found: Attributes | None) -> Attributes:
+    """What was found, which must be a file.
+
+    Raises:
+        NotFoundError: Nothing was.
+        IsFolderError: It is a folder.
+    """
+    if found is None:
+        raise NotFoundError(NOTHING_THERE)
+    if found.is_folder:
+        raise IsFolderError("That is a folder.")
+    return found
 
 
 def _lying(root: str, stored: str, place: Place) -> dict[str, Json]:

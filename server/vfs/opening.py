@@ -10,7 +10,7 @@ from server.model.errors import ServerError
 from server.model.operation import Operation, Right
 from server.storage.port import Attributes, Changes, Location, StoredFile
 from server.vfs.entry import Disposition
-from server.vfs.ground import Ground
+from server.vfs.ground import Ground, file_of
 from server.vfs.guard import NO_TOKENS, Guard, Tokens, claim, guarded
 from server.vfs.handle import OpenFile, Opening
 from server.vfs.keeping import KeptFile
@@ -35,9 +35,10 @@ class Openings:
         with ground.act(Operation.READ, raw) as act:
             place = ground.enter(act, raw)
             place.require(Right.READ)
-            if ground.dropping.concerns(act, place, ground.found(place)):
+            found = ground.found(place)
+            if ground.dropping.concerns(act, place, found):
                 return self._dropped(place, act, ground.dropping.reopened(act, place))
-            act.note(size=ground.must_find_file(place).size)
+            act.note(size=file_of(found).size)
             ground.require_running()
             act.begin()
             file = ground.storage.open(place.stored(), write=False)
@@ -256,7 +257,7 @@ class Openings:
         file = storage.stage(contract, act.id)
         try:
             self._mark(file)
-            storage.publish(act.id, at, replace=True)
+            storage.publish(act.id, at, replace=True, file=file)
         except BaseException:
             with suppress(ServerError):
                 file.close()
@@ -274,7 +275,9 @@ class Openings:
             found = ground.found(place)
             may_replace = ground.may_change(place, found)
             with self._guard(place, found, tokens).held():
-                ground.storage.publish(act.id, place.stored(), replace=may_replace)
+                ground.storage.publish(
+                    act.id, place.stored(), replace=may_replace, file=file
+                )
             ground.deposited.add(inode)
 
         return publish

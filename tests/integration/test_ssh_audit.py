@@ -123,6 +123,18 @@ def test_a_client_that_greets_as_openssh_and_waits_gets_the_lists(
     assert kind == MSG_KEXINIT
 
 
+def test_a_client_that_speaks_first_is_answered_at_once(
+    house: SftpHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait is for those alone who do not; a second for each login was felt."""
+    monkeypatch.setattr("server.sftp.transport.LISTS_WAIT_S", 3600)
+    alice = house.add_person("alice")
+    with probing(house) as probe:
+        probe.log_in("alice", key_of(alice.key), PASSWORD)
+
+        assert probe.transport.remote_cipher == "aes128-gcm@openssh.com"
+
+
 def test_the_legacy_line_has_only_what_old_machines_need(house: SftpHouse) -> None:
     """No 3DES, no MD5, no DSA, no 1024-bit group."""
     house.set_line(house.line_id, crypto="legacy-until:2999-01-01")

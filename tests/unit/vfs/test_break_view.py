@@ -16,7 +16,7 @@ from server.model.errors import (
 )
 from server.model.operation import Operation, Right
 from server.storage.local import LocalStorage
-from server.storage.port import Changes, Location
+from server.storage.port import Changes, Location, StoredFile
 from server.vfs.entry import Disposition
 from server.vfs.view import View
 from tests.support import house as houses
@@ -163,11 +163,13 @@ class Failing(LocalStorage):
 
     error: BaseException = StorageFailedError("broken")
 
-    def publish(self, act: str, at: Location, *, replace: bool) -> None:
+    def publish(
+        self, act: str, at: Location, *, replace: bool, file: StoredFile | None = None
+    ) -> None:
         """Fail where something is to be replaced."""
         if at.parts[-1] == "bad":
             raise self.error
-        super().publish(act, at, replace=replace)
+        super().publish(act, at, replace=replace, file=file)
 
     def unstage(self, contract_id: str, act: str, *, quarantine: bool) -> None:
         """Clean up, and fail all the same."""
