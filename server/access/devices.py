@@ -1,5 +1,6 @@
 """Administration of devices: one key, whatever protocol carries it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,8 +29,9 @@ from server.access.issuing import (
     read_offer,
     require_strength,
 )
+from server.access.kit.contents import System
 from server.access.ledger import Change
-from server.auth import keys, records
+from server.auth import keys, live, records
 from server.auth.records import RowMap
 from server.auth.snapshot import DeviceState
 from server.auth.tables import (
@@ -42,8 +44,10 @@ from server.auth.tables import (
 )
 from server.db.engine import Connection
 from server.model.charset import Charset
-from server.model.errors import ExistsError, NotFoundError
-from server.model.operation import Operation
+from server.model.errors import ExistsError, NotFoundError, RefusedError
+from server.model.event import Json
+from server.model.identity import LoginKind
+from server.model.operation import Operation, Stage
 
 __all__ = ["Devices", "Issued", "Offer", "P12Encryption", "Package", "Particulars"]
 
@@ -82,6 +86,7 @@ class Particulars:
 
 
 _UNCHANGED: Final = Particulars()
+_NOTHING_MORE: Final[Mapping[str, Json]] = {}
 
 
 class Devices:
@@ -119,21 +124,50 @@ class Devices:
             raise ValueError(_NOTHING)
         values = {**read_offer(offer), **particulars.values()}
         with self._bureau.change(Operation.ADMIN_DEVICE_ADD) as change:
-            change.about(f"{account}/{name}")
-            contract, login = login_named(change.connection, account)
-            full_name = f"{login['name']}@{contract['name']}/{name}"
-            change.about(full_name, contract["name"])
-            old = records.find(
-                change.connection, DEVICE, login_id=login["id"], name=name
-            )
-            row = old or blank(change, login, name)
+            contract, login, old = _meant(change, account, name)
             if old is None and offer == Offer():
                 raise NotFoundError(f"{login['name']!r} has no device {name!r}.")
+            row = old or blank(change, login, name)
             new: RowMap = {**row, **values}
             _require_one_key(row, new)
             require_strength(login["kind"], new)
-            issued = self._issue(offer, contract, new, full_name)
+            issued = self._issue(offer, contract, login, new)
             facts = _keep(change, contract, login, old, new)
+        return facts, issued
+
+    def kit(
+        self, account: str, name: str, system: System, *, secret: bool | None = None
+    ) -> tuple[Facts, Issued]:
+        """Prepare a person's device for a mapping kit; register it if it is new.
+
+        A new one gets a key, which leaves the store with the kit. The key of one that
+        is registered is with its owner, so its kit has settings alone.
+
+        Args:
+            account: `alice@contract`, or `alice` where there is one contract.
+            name: The device's name within the login.
+            system: What it runs; for the record.
+            secret: Make a device secret in the place of any other; None: for a new
+                device alone.
+
+        Returns:
+            The device, and what the client is to be given.
+
+        Raises:
+            ValueError: The name is not acceptable.
+            NotFoundError: No such login.
+            RefusedError: The login is no person with files.
+        """
+        require(ITEM_NAME, name, "device")
+        with self._bureau.change(Operation.ADMIN_DEVICE_KIT) as change:
+            contract, login, old = _meant(change, account, name)
+            if login["kind"] not in {LoginKind.USER, LoginKind.ADMIN}:
+                raise RefusedError(_NO_PERSON, stage=Stage.LOGIN, rule="no_person")
+            wanted = old is None if secret is None else secret
+            offer = Offer(issue=None if old else Package.P12, secret=wanted)
+            new = dict(old or blank(change, login, name))
+            issued = self._issue(offer, contract, login, new)
+            facts = _keep(change, contract, login, old, new, {"kit": str(system)})
         return facts, issued
 
     def list(self, contract: str | None = None) -> list[Facts]:
@@ -217,23 +251,42 @@ class Devices:
         return {"device": name, "login": login["name"], **cut}
 
     def _issue(
-        self, offer: Offer, contract: RowMap, row: RowMap, full_name: str
+        self, offer: Offer, contract: RowMap, login: RowMap, row: RowMap
     ) -> Issued:
         authority = self._bureau.keys.device_authority(
             contract["id"], contract["device_ca"]
         )
-        return issue(offer, authority, row, full_name)
+        return issue(offer, authority, row, full_name_of(contract, login, row))
+
+
+def _meant(
+    change: Change, account: str, name: str
+) -> tuple[RowMap, RowMap, RowMap | None]:
+    """The contract and login that a change is about, and the device if there is one."""
+    change.about(f"{account}/{name}")
+    contract, login = login_named(change.connection, account)
+    change.about(f"{login['name']}@{contract['name']}/{name}", contract["name"])
+    old = records.find(change.connection, DEVICE, login_id=login["id"], name=name)
+    return contract, login, old
 
 
 def _keep(
-    change: Change, contract: RowMap, login: RowMap, old: RowMap | None, new: RowMap
+    change: Change,
+    contract: RowMap,
+    login: RowMap,
+    old: RowMap | None,
+    new: RowMap,
+    told: Mapping[str, Json] = _NOTHING_MORE,
 ) -> Facts:
-    """Write a device that is new or has changed."""
+    """Write a device that is new or has changed; `told` goes into the record too."""
     require_own_key(change.connection, new)
     facts = shown(contract, login, new)
-    change.begin(before=shown(contract, login, old) if old else None, after=facts)
+    before = shown(contract, login, old) if old else None
+    change.begin(before=before, after={**facts, **told})
     if old:
         records.change(change.connection, DEVICE, new["id"], **new)
+        if old["secret_hash"] not in {None, new["secret_hash"]}:
+            live.ask_cut_of_device(change.connection, new["id"], change.now_us)
     else:
         records.add(change.connection, DEVICE, **new)
     records.erase(
@@ -305,6 +358,7 @@ def _use(row: RowMap | None, when: str) -> Facts | None:
 
 
 _NEVER: Final[RowMap] = {"last_us": None}
+_NO_PERSON: Final = "A kit maps a drive for a person; this login is none with files."
 _NOTHING: Final = (
     "say what the device is known by: an SSH key, a certificate, an issued certificate "
     "or a secret"

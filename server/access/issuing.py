@@ -55,6 +55,8 @@ class Issued:
     file: bytes = b""
     """The `.p12` or `.pem` file."""
     file_password: str = ""
+    pem: str = ""
+    """Key and certificate, unencrypted, when they were made here."""
     secret: str = ""
     ssh_private_key: str = ""
     """The same key in OpenSSH's format, when it was made here."""
@@ -108,9 +110,11 @@ def issue(offer: Offer, authority: Authority, row: RowMap, full_name: str) -> Is
     row["ssh_key"], row["key_sha256"] = keys.parse_ssh_key(certificates.ssh_public(key))
     certificate = certificates.issue_device(authority, full_name, key.public_key())
     ssh_private_key = certificates.ssh_private(key)
+    pem = certificates.key_pem(key) + certificates.certificate_pem(certificate)
     if offer.issue is Package.PEM:
-        pem = certificates.key_pem(key) + certificates.certificate_pem(certificate)
-        return Issued(file=pem.encode(), secret=secret, ssh_private_key=ssh_private_key)
+        return Issued(
+            file=pem.encode(), pem=pem, secret=secret, ssh_private_key=ssh_private_key
+        )
     password = new_enrolment_code()
     packed = certificates.pack_pkcs12(
         authority,
@@ -123,6 +127,7 @@ def issue(offer: Offer, authority: Authority, row: RowMap, full_name: str) -> Is
     return Issued(
         file=packed,
         file_password=password,
+        pem=pem,
         secret=secret,
         ssh_private_key=ssh_private_key,
     )

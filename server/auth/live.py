@@ -18,6 +18,7 @@ from server.auth.tables import (
     WORKER,
 )
 from server.db.engine import Connection
+from server.model.operation import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,19 @@ def ask_cut(connection: Connection, session_id: str, now_us: int) -> bool:
         .values(cut_asked_us=now_us)
     )
     return asked.rowcount == 1
+
+
+def ask_cut_of_device(connection: Connection, device_id: str, now_us: int) -> None:
+    """Mark a device's WebDAV sessions for cutting: they may rest on an old secret."""
+    connection.execute(
+        update(SESSION)
+        .where(
+            SESSION.c.device_id == device_id,
+            SESSION.c.protocol == Protocol.WEBDAV,
+            SESSION.c.ended_us.is_(None),
+        )
+        .values(cut_asked_us=now_us)
+    )
 
 
 def workers_behind(connection: Connection, revision: int, alive_since_us: int) -> int:

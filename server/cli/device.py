@@ -9,6 +9,7 @@ import typer
 from server.access.devices import Issued, Offer, P12Encryption, Package, Particulars
 from server.cli import device_ca
 from server.cli.context import administration
+from server.cli.device_kit import kit_command
 from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
 from server.cli.times import end_us
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Devices: registered keys, certificates and secrets."
 )
 app.add_typer(device_ca.app, name="ca")
+app.command("kit")(kit_command)
 
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="alice or alice@contract")]
 Name = Annotated[str, typer.Argument(metavar="NAME")]

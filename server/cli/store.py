@@ -58,8 +58,7 @@ def become_owner(state_dir: Path) -> None:
     """
     if os.geteuid() != 0:
         return
-    place = next(p for p in [state_dir, *state_dir.parents] if p.exists())
-    owner = place.stat()
+    owner = owner_of(state_dir)
     if owner.st_uid == 0:
         return
     try:
@@ -70,3 +69,8 @@ def become_owner(state_dir: Path) -> None:
     os.setgroups(groups)
     os.setgid(owner.st_gid)
     os.setuid(owner.st_uid)
+
+
+def owner_of(state_dir: Path) -> os.stat_result:
+    """Whose the store is, or will be."""
+    return next(p for p in [state_dir, *state_dir.parents] if p.exists()).stat()

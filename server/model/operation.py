@@ -62,6 +62,7 @@ class Operation(StrEnum):
     """The person's password again, hashed at the cost of today's settings."""
     ADMIN_DEVICE_ADD = "admin.device.add"
     ADMIN_DEVICE_APPROVE = "admin.device.approve"
+    ADMIN_DEVICE_KIT = "admin.device.kit"
     ADMIN_DEVICE_LOCK = "admin.device.lock"
     ADMIN_DEVICE_UNLOCK = "admin.device.unlock"
     ADMIN_DEVICE_REMOVE = "admin.device.remove"

@@ -75,7 +75,7 @@ def test_success_clears_the_count(store: Accounts, laptop: Client) -> None:
 def test_an_office_is_not_locked_out_by_one_persons_typos(
     store: Accounts, laptop: Client
 ) -> None:
-    """Two hundred wrong passwords of one delay nobody else behind the address.
+    """Forty wrong passwords of one delay nobody else behind the address.
 
     Nor the same person's other device.
     """
@@ -83,7 +83,7 @@ def test_an_office_is_not_locked_out_by_one_persons_typos(
     colleague = new_client()
     add_person(store, "bob", colleague.ssh_key)
 
-    for _ in range(200):
+    for _ in range(40):
         try_once(store, "alice", laptop, "wrong")
 
     assert try_once(store, "bob", colleague, PASSWORD) is ADMITTED
@@ -94,14 +94,14 @@ def test_hammering_fills_no_disk(store: Accounts, laptop: Client) -> None:
     """Tries within a delay are told by a count."""
     add_person(store, "alice", laptop.ssh_key)
 
-    for _ in range(205):
+    for _ in range(55):
         try_once(store, "alice", laptop, "wrong")
     store.desk.close()
 
     rows = store.records(operation="login", outcome="refused")
-    assert len(rows) <= 9  # a minute may have ended meanwhile
+    assert len(rows) <= 12  # a minute, and some delays, may have ended meanwhile
     told = sum(row.get("detail", {}).get("count", 1) for row in rows)
-    assert told == 205
+    assert told == 55
 
 
 def test_a_guesser_of_names_is_banned_at_accept_and_let_in_again(

@@ -147,4 +147,3 @@ def test_a_lock_takes_hold_on_another_node(
 
         assert session.cut_rule == "device_locked"
         assert (facts["sessions_cut"], facts["workers_pending"]) == (1, 0)
-        assert float(str(facts["cut_ms"])) < 1000
