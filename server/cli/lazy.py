@@ -52,6 +52,7 @@ class RootGroup(LazyGroup):
         "folder": "folder:app",
         "group": "group:app",
         "session": "session:app",
+        "lock": "lock:app",
         "restore": "restore:restore",
         "undo": "restore:undo",
         "trash": "restore:trash",

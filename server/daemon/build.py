@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from server.daemon.parts import (
     leave_at_once,
     only_one,
     opened_accounts,
+    opened_books,
     opened_disk,
     recover,
     recover_all,
@@ -55,6 +56,7 @@ from server.db.migrate import Chain, upgrade
 from server.settings.loader import load
 from server.settings.places import Places
 from server.settings.schema import Settings
+from server.storage.books import Books
 from server.storage.disk import Disk
 from server.storage.leftovers import LocalLeftovers
 from server.vfs.housekeeping import Housekeeping
@@ -83,7 +85,8 @@ def keeper(start: Start, link: Link) -> int:
             opened_trail(settings, start.slot, on_failure=leave_at_once)
         )
         disk = stack.enter_context(opened_disk(settings))
-        recover(trail, disk)
+        books = stack.enter_context(opened_books(settings))
+        recover(trail, disk, books)
         tell_exit(trail, start.previous)
         certificates = Certificates(keys, settings.webdav)
         cleaning = Housekeeping(
@@ -91,6 +94,7 @@ def keeper(start: Start, link: Link) -> int:
             who=SYSTEM,
             leftovers=LocalLeftovers(disk),
             lookup=Lookup(places.audit_url),
+            books=books,
             clock=CLOCK,
             trash_days=settings.storage.trash_days,
         )
@@ -222,9 +226,12 @@ def administration(settings: Settings, operator: str) -> Iterator[Administration
         opened_cli_trail(settings) as trail,
         opened_accounts(settings) as engine,
         opened_disk(settings) as disk,
+        opened_books(settings) as books,
     ):
-        recover_all(trail, disk, engine)
-        yield _administration(settings, operator, keys, trail, engine, disk)
+        recover_all(trail, disk, engine, books)
+        yield _administration(
+            settings, operator, keys, trail, engine, _eraser(disk, books)
+        )
 
 
 def _administration(
@@ -233,7 +240,7 @@ def _administration(
     keys: KeyStore,
     trail: Trail,
     engine: Engine,
-    disk: Disk,
+    erase: Callable[[str], None],
 ) -> Administration:
     return Administration(
         Bureau(
@@ -244,9 +251,19 @@ def _administration(
             settings=settings.auth,
             hasher=Hasher(settings.auth),
             keys=keys,
-            erase=LocalLeftovers(disk).erase,
+            erase=erase,
         )
     )
+
+
+def _eraser(disk: Disk, books: Books) -> Callable[[str], None]:
+    """What destroys all that a contract had in the store."""
+
+    def erase(contract_id: str) -> None:
+        LocalLeftovers(disk).erase(contract_id)
+        books.forget(contract_id)
+
+    return erase
 
 
 def initialise(

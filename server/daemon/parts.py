@@ -58,19 +58,25 @@ def opened_accounts(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def opened_locks(
-    settings: Settings, disk: Disk, accounts: Callable[[], Snapshot]
-) -> Iterator[LockTable]:
-    """Open the store's own database, and its table of locks."""
+def opened_books(settings: Settings) -> Iterator[Books]:
+    """Open the store's own database."""
     engine = open_engine(Places(settings).store_url, Role.STORE)
+    try:
+        yield Books(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def opened_locks(
+    disk: Disk, books: Books, accounts: Callable[[], Snapshot]
+) -> Iterator[LockTable]:
+    """Open the table of locks."""
     latches = Latches(disk)
     try:
-        yield LockTable(
-            latches, Writers(disk), Books(engine), accounts=accounts, clock=CLOCK
-        )
+        yield LockTable(latches, Writers(disk), books, accounts=accounts, clock=CLOCK)
     finally:
         latches.close()
-        engine.dispose()
 
 
 def require_initialised(settings: Settings) -> KeyStore:
@@ -135,10 +141,13 @@ def leave_at_once() -> None:
     os._exit(FAILED)
 
 
-def recover(trail: Trail, disk: Disk) -> None:
+def recover(trail: Trail, disk: Disk, books: Books) -> None:
     """Close what the process before left open in this stream, by the disk."""
     recovery = Recovery(
-        gate=trail.gate, storage=LocalStorage(disk), leftovers=LocalLeftovers(disk)
+        gate=trail.gate,
+        storage=LocalStorage(disk),
+        leftovers=LocalLeftovers(disk),
+        books=books,
     )
     closed = recovery.close_acts(trail.journal.open_acts)
     if closed:
@@ -148,9 +157,9 @@ def recover(trail: Trail, disk: Disk) -> None:
         log.warning("acts recovered", extra={"acts": closed})
 
 
-def recover_all(trail: Trail, disk: Disk, engine: Engine) -> None:
+def recover_all(trail: Trail, disk: Disk, engine: Engine, books: Books) -> None:
     """As `recover`, and the acts on the accounts too: those know how they ended."""
-    recover(trail, disk)
+    recover(trail, disk, books)
     recover_admin_acts(trail.journal.open_acts, engine, trail.gate)
 
 

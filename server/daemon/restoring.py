@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,9 @@ from server.daemon.parts import (
     AlreadyRunningError,
     only_one,
     opened_accounts,
+    opened_books,
     opened_disk,
+    opened_locks,
     recover_all,
     require_initialised,
 )
@@ -75,22 +77,28 @@ def restoration(settings: Settings, operator: str) -> Iterator[Restoration]:
         AuditUnavailableError: The trail cannot be written.
     """
     require_initialised(settings)
-    with (
-        opened_cli_trail(settings) as trail,
-        opened_accounts(settings) as engine,
-        opened_disk(settings) as disk,
-    ):
-        recover_all(trail, disk, engine)
+    with ExitStack() as stack:
+        trail = stack.enter_context(opened_cli_trail(settings))
+        engine = stack.enter_context(opened_accounts(settings))
+        disk = stack.enter_context(opened_disk(settings))
+        books = stack.enter_context(opened_books(settings))
+        recover_all(trail, disk, engine, books)
         try:
             with reading(engine) as connection:
-                estate = Estate(load_snapshot(connection))
+                accounts = load_snapshot(connection)
         except DatabaseError as error:
             raise UnavailableError("The accounts database does not answer.") from error
+        estate = Estate(accounts)
         _index_all(settings)
         lookup = Lookup(Places(settings).audit_url)
         who = operator_fields(operator)
+        locks = stack.enter_context(opened_locks(disk, books, lambda: accounts))
         restorer = Restorer(
-            gate=trail.gate, storage=LocalStorage(disk), who=who, estate=estate
+            gate=trail.gate,
+            storage=LocalStorage(disk),
+            locks=locks,
+            who=who,
+            estate=estate,
         )
         trash = Trash(
             leftovers=LocalLeftovers(disk),

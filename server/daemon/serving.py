@@ -19,11 +19,13 @@ from server.access.sessions import Process, Sessions
 from server.access.tls import Certificates, ClientTrust
 from server.auth.accounts import read_revision
 from server.auth.password import Hasher
+from server.auth.snapshot import Snapshot
 from server.daemon import logs
 from server.daemon.children import RETIRE, Link
 from server.daemon.parts import (
     leave_at_once,
     opened_accounts,
+    opened_books,
     opened_disk,
     opened_locks,
     recover_all,
@@ -33,6 +35,7 @@ from server.daemon.parts import (
 from server.daemon.supervisor import Start
 from server.daemon.trail import (
     CLOCK,
+    SYSTEM,
     Trail,
     opened_trail,
 )
@@ -43,6 +46,7 @@ from server.settings.schema import Settings
 from server.sftp.listener import Listener as SftpListener
 from server.storage.local import LocalStorage
 from server.vfs.filesystem import FileSystem
+from server.vfs.lock_desk import LockDesk
 from server.webdav.application import Application
 from server.webdav.authentication import Gate as HttpGate
 from server.webdav.connection import Service
@@ -63,13 +67,14 @@ def worker(start: Start, link: Link) -> int:
         )
         disk = stack.enter_context(opened_disk(settings))
         engine = stack.enter_context(opened_accounts(settings))
+        books = stack.enter_context(opened_books(settings))
         if not when_reachable(lambda: _answers(engine), pause=_is_told_to_stop):
             return 0
-        recover_all(trail, disk, engine)
+        recover_all(trail, disk, engine, books)
         tell_exit(trail, start.previous)
         for orphan in start.orphans:
             with opened_trail(settings, orphan) as abandoned:
-                recover_all(abandoned, disk, engine)
+                recover_all(abandoned, disk, engine, books)
         watch = AccountsWatch(
             engine, clock=CLOCK, poll_ms=settings.auth.revision_poll_ms
         )
@@ -85,7 +90,9 @@ def worker(start: Start, link: Link) -> int:
         sessions.start()
         stack.callback(sessions.stop)
         stack.callback(desk.close)
-        locks = stack.enter_context(opened_locks(settings, disk, watch.snapshot))
+        locks = stack.enter_context(opened_locks(disk, books, watch.snapshot))
+        locksmith = LockDesk(gate=trail.gate, table=locks, who=SYSTEM)
+        watch.on_change(lambda found: _release(locksmith, found.snapshot))
         files = FileSystem(
             gate=trail.gate,
             storage=LocalStorage(disk),
@@ -98,6 +105,10 @@ def worker(start: Start, link: Link) -> int:
         fronts = _front_ends(start, desk, files, keys, material)
         serve_until_told(fronts, files, link, drain_s=settings.drain_s)
     return 0
+
+
+def _release(desk: LockDesk, accounts: Snapshot) -> None:
+    desk.release_void(accounts)
 
 
 def _answers(engine: Engine) -> bool:

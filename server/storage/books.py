@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from server.db.engine import DatabaseError, Engine, reading, writing
@@ -16,6 +16,7 @@ from server.model.errors import BooksUnavailableError
 from server.model.lock import Lock, Scope
 from server.storage.port import Location
 from server.storage.property_rows import (
+    any_below,
     copy_below,
     drop_below,
     move_below,
@@ -79,9 +80,7 @@ class Books:
 
     def roots_with_properties(self, contract_id: str) -> frozenset[str]:
         """The roots of a contract (its trash too) in which anything has properties."""
-        low, high = f"{contract_id}/", f"{contract_id}0"  # "0" comes after "/"
-        mine = (PROPERTY.c.root >= low) & (PROPERTY.c.root < high)
-        query = select(PROPERTY.c.root).where(mine).distinct()
+        query = select(PROPERTY.c.root).where(_of_contract(contract_id)).distinct()
         with _answering(), reading(self._engine) as connection:
             return frozenset(connection.execute(query).scalars())
 
@@ -94,6 +93,14 @@ class Books:
         """Those of a folder's members by their names; its own under the empty name."""
         with _answering(), reading(self._engine) as connection:
             return properties_in(connection, at)
+
+    def forget(self, contract_id: str) -> None:
+        """Forget the locks and properties of a contract that is no more."""
+        with _answering(), writing(self._engine) as connection:
+            connection.execute(delete(PROPERTY).where(_of_contract(contract_id)))
+            connection.execute(
+                delete(FILE_LOCK).where(FILE_LOCK.c.contract_id == contract_id)
+            )
 
     @contextmanager
     def writing(self) -> Iterator["PropertyChange"]:
@@ -149,6 +156,10 @@ class PropertyChange:
         """The properties of a resource as they are now."""
         return properties_at(self._connection, at)
 
+    def has_any(self, at: Location) -> bool:
+        """Whether a resource, or anything below it, has properties."""
+        return any_below(self._connection, at)
+
     def write(self, at: Location, values: Mapping[str, str | None]) -> None:
         """Set the properties of a resource; None removes one."""
         write_properties(self._connection, at, values)
@@ -164,6 +175,12 @@ class PropertyChange:
     def drop(self, at: Location) -> None:
         """Forget those of a resource and of all below it."""
         drop_below(self._connection, at)
+
+
+def _of_contract(contract_id: str) -> ColumnElement[bool]:
+    # "0" comes after "/": all that begins with the id and a slash.
+    root = PROPERTY.c.root
+    return and_(root >= f"{contract_id}/", root < f"{contract_id}0")
 
 
 def _lock(row: Row[*tuple[Any, ...]]) -> Lock:

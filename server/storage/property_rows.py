@@ -48,6 +48,12 @@ def properties_in(connection: Connection, at: Location) -> dict[str, dict[str, s
     return found
 
 
+def any_below(connection: Connection, at: Location) -> bool:
+    """Whether a resource, or anything below it, has properties."""
+    query = select(_ROW.name).where(or_(_is(at), _below(at))).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def write_properties(
     connection: Connection, at: Location, values: Mapping[str, str | None]
 ) -> None:

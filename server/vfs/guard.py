@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.storage.books import PropertyChange
-from server.storage.port import Attributes, Location, Storage
+from server.storage.port import Attributes, Location, Storage, trashed_at
 from server.vfs.children import walk
 from server.vfs.ground import Ground
 from server.vfs.lock_table import LockTable
@@ -32,11 +32,24 @@ def guarded(
     *claims: Claim,
     taken: Iterable[tuple[Place, Attributes | None]] = (),
 ) -> "Guard":
-    """The guard of an act of a session.
+    """The guard of an act of a session; see `guard_of`."""
+    key = Key(ground.session.actor.login_id, tokens)
+    return guard_of(ground.locks, ground.storage, key, *claims, taken=taken)
+
+
+def guard_of(
+    table: LockTable,
+    storage: Storage,
+    key: Key,
+    *claims: Claim,
+    taken: Iterable[tuple[Place, Attributes | None]] = (),
+) -> "Guard":
+    """The guard of an act, with nothing in the way at a first look.
 
     Args:
-        ground: The session's.
-        tokens: What came with the request.
+        table: The locks.
+        storage: The files.
+        key: Who acts, and what was shown.
         claims: What is to be changed; at least one, all of one contract.
         taken: What is moved, replaced or removed; None where nothing is.
 
@@ -45,9 +58,9 @@ def guarded(
         BooksUnavailableError: Nobody knows what is locked.
     """
     guard = Guard(
-        table=ground.locks,
-        storage=ground.storage,
-        key=Key(ground.session.actor.login_id, tokens),
+        table=table,
+        storage=storage,
+        key=key,
         claims=claims,
         taken=tuple(
             Taken(place.stored(), found.is_folder)
@@ -62,6 +75,22 @@ def guarded(
 def claim(place: Place, *, tree: bool = False, named: bool = False) -> Claim:
     """What an act is about to change at a place; see `Claim`."""
     return Claim(place.stored(), str(place.path), tree=tree, named=named)
+
+
+def claim_target(target: Place, replaced: Attributes | None) -> Claim:
+    """What a rename, copy or restore changes where it leads."""
+    tree = replaced is not None and replaced.is_folder
+    return claim(target, tree=tree, named=replaced is None)
+
+
+def moving(act_id: str, at: Location, to: Location) -> Follow:
+    """Properties go where their file goes; those of what it replaces, to the trash."""
+
+    def follow(change: PropertyChange) -> None:
+        change.move(to, trashed_at(to.root.contract_id, act_id))
+        change.move(at, to)
+
+    return follow
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,16 @@ class LockTable:
         """
         return self._at(contract_id, self._latches.number(contract_id))
 
+    def void(self, accounts: Snapshot) -> list[tuple[Lock, str]]:
+        """The locks known to this process that count no more, and why; asks nobody."""
+        now_us = self.now_us()
+        return [
+            (lock, rule)
+            for known in list(self._known.values())
+            for lock in known.locks
+            if lock.until_us > now_us and (rule := void_rule(lock, accounts))
+        ]
+
     def require(self, claim: Claim, key: Key) -> None:
         """Return when no lock is in the way; `holding` looks again before the effect.
 

@@ -13,8 +13,16 @@ from server.storage.books import PropertyChange
 from server.storage.port import Attributes, Location, trashed_at
 from server.vfs.children import hides_files, tell_children, tell_replaced
 from server.vfs.ground import Ground, require_movable
-from server.vfs.guard import NO_TOKENS, Follow, Guard, Tokens, claim, guarded
-from server.vfs.locks import Claim
+from server.vfs.guard import (
+    NO_TOKENS,
+    Follow,
+    Guard,
+    Tokens,
+    claim,
+    claim_target,
+    guarded,
+    moving,
+)
 from server.vfs.opening import Openings
 from server.vfs.tree import Place
 
@@ -93,7 +101,7 @@ class Moves:
                 ground,
                 tokens,
                 claim(place, tree=found.is_folder, named=True),
-                _claim_target(target, replaced),
+                claim_target(target, replaced),
                 taken=((place, found), (target, replaced)),
             )
             # By the inode recovery can tell whether the rename took place.
@@ -107,7 +115,7 @@ class Moves:
             act.begin()
             self._tell_trees(act, place if found.is_folder else None, target, replaced)
             at, to = place.stored(), target.stored()
-            with guard.held(_moved(act, at, to)):
+            with guard.held(moving(act.id, at, to)):
                 replace = replaced is not None
                 ground.storage.rename(act.id, at, to, replace=replace)
             guard.drop_locks(at)
@@ -136,7 +144,7 @@ class Moves:
             guard = guarded(
                 ground,
                 tokens,
-                _claim_target(target, replaced),
+                claim_target(target, replaced),
                 taken=((target, replaced),),
             )
             act.note(size=found.size, detail={"replaces": replaced is not None})
@@ -180,11 +188,6 @@ class Moves:
             tell_replaced(act, self._ground.storage, target)
 
 
-def _claim_target(target: Place, replaced: Attributes | None) -> Claim:
-    tree = replaced is not None and replaced.is_folder
-    return claim(target, tree=tree, named=replaced is None)
-
-
 def _drop_below_replaced(
     guard: Guard, to: Location, replaced: Attributes | None
 ) -> None:
@@ -194,14 +197,6 @@ def _drop_below_replaced(
     """
     if replaced is not None and replaced.is_folder:
         guard.drop_locks(to, itself=False)
-
-
-def _moved(act: Act, at: Location, to: Location) -> Follow:
-    def follow(change: PropertyChange) -> None:
-        change.move(to, trashed_at(to.root.contract_id, act.id))
-        change.move(at, to)
-
-    return follow
 
 
 def _copied(act: Act, at: Location, to: Location, *, deep: bool) -> Follow:

@@ -7,6 +7,7 @@
     rename, restore         done when the target is the inode that was to be moved;
                             unknown when it is neither there nor where it was
     delete                  done when the act's entry is in the trash
+    lock, unlock            done when the lock is in the table, or is not
     mkdir, rmdir, setattr   done when the disk is as asked
 
 What a change in place kept beforehand stays in the trash, unless nothing was changed.
@@ -28,6 +29,7 @@ from server.model.errors import (
 )
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
+from server.storage.books import Books
 from server.storage.port import (
     Attributes,
     Leftovers,
@@ -45,8 +47,11 @@ Ending = tuple[Outcome, Fields]
 class Recovery:
     """Decides by the disk and records each decision."""
 
-    def __init__(self, *, gate: Gate, storage: Storage, leftovers: Leftovers) -> None:
-        """Look at `storage` and `leftovers`; record through `gate`."""
+    def __init__(
+        self, *, gate: Gate, storage: Storage, leftovers: Leftovers, books: Books
+    ) -> None:
+        """Look at `storage`, `leftovers` and `books`; record through `gate`."""
+        self._books = books
         self._gate = gate
         self._storage = storage
         self._leftovers = leftovers
@@ -61,6 +66,8 @@ class Recovery:
             Operation.MKDIR: self._made,
             Operation.RMDIR: self._removed,
             Operation.SETATTR: self._changed,
+            Operation.LOCK: self._locked,
+            Operation.UNLOCK: self._unlocked,
         }
 
     def close_acts(self, acts: Sequence[OpenAct]) -> int:
@@ -104,7 +111,10 @@ class Recovery:
         return self._staged(act, target, quarantine=False)
 
     def _deleted(self, act: OpenAct, at: Location) -> Ending:
-        return _done_if(self._leftovers.trashed(at.root.contract_id, act.id))
+        trashed = self._leftovers.trashed(at.root.contract_id, act.id)
+        if trashed:
+            self._follow(at, trashed_at(at.root.contract_id, act.id))
+        return _done_if(trashed)
 
     def _made(self, _: OpenAct, at: Location) -> Ending:
         return _done_if(self._found(at) is not None)
@@ -117,11 +127,33 @@ class Recovery:
         asked = detail_of(act.intent).get("changes")
         if found is None or not isinstance(asked, dict):
             return Outcome.ABORTED, {}
+        if detail_of(act.intent).get("properties"):
+            return Outcome.UNKNOWN, {}  # the record tells their names alone
         applied = [name for name in asked if _is_as_asked(found, name, asked[name])]
         if len(applied) == len(asked):
             return Outcome.DONE, {}
         self._forget_copy(act, at, found)
         return Outcome.ABORTED, {"detail": {"applied": cast("Json", applied)}}
+
+    def _locked(self, act: OpenAct, at: Location) -> Ending:
+        return _done_if(self._is_held(act, at))
+
+    def _unlocked(self, act: OpenAct, at: Location) -> Ending:
+        return _done_if(not self._is_held(act, at))
+
+    def _is_held(self, act: OpenAct, at: Location) -> bool:
+        token = detail_of(act.intent).get("token")
+        held = self._books.locks(at.root.contract_id, now_us=0)
+        return any(lock.token == token for lock in held)
+
+    def _follow(self, at: Location, to: Location) -> None:
+        """Properties go where their file went; the crash may have left them behind."""
+        known = self._books.roots_with_properties(at.root.contract_id)
+        if str(at.root) not in known:
+            return
+        with self._books.writing() as change:
+            if change.has_any(at):
+                change.move(at, to)
 
     def _in_place(self, act: OpenAct, at: Location) -> Ending:
         # A truncating open stages an empty file for the moment of its publishing, and
@@ -163,6 +195,7 @@ class Recovery:
     def _moved(self, act: OpenAct, at: Location, target: Location) -> Ending:
         moved = detail_of(act.intent).get("inode")
         if self._inode(target) == moved:
+            self._follow(at, target)
             return Outcome.DONE, {}
         if self._inode(at) != moved:
             return Outcome.UNKNOWN, {}  # others have moved it since

@@ -9,6 +9,7 @@ The order inside each is that of a client's act: checks, intent durable, effect,
 outcome durable; recovery closes them in the same way.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,9 @@ from server.storage.port import Attributes, Location, Storage, trashed_at
 from server.vfs.children import tell_children, tell_replaced
 from server.vfs.estate import Estate
 from server.vfs.ground import require_movable
+from server.vfs.guard import Guard, claim, claim_target, guard_of, moving
+from server.vfs.lock_table import LockTable
+from server.vfs.locks import Claim, Key
 from server.vfs.tree import Place
 
 Facts = dict[str, Json]
@@ -52,11 +56,18 @@ class Restorer:
     """The steps, as one operator takes them."""
 
     def __init__(
-        self, *, gate: Gate, storage: Storage, who: Fields, estate: Estate
+        self,
+        *,
+        gate: Gate,
+        storage: Storage,
+        locks: LockTable,
+        who: Fields,
+        estate: Estate,
     ) -> None:
-        """Act as `who`, with the rights of an administrator."""
+        """Act as `who`, with an administrator's rights; locks hold all the same."""
         self._gate = gate
         self._storage = storage
+        self._locks = locks
         self._who = who
         self._estate = estate
 
@@ -94,6 +105,7 @@ class Restorer:
                 raise NotFoundError("That is not in the trash any more.")
             replaced = self._replaced(to, overwrite=overwrite)
             act.note(**_facts_of(found, replaced))
+            guard = self._guard(claim_target(to, replaced), taken=((to, replaced),))
             self._require_folders(to)
             act.begin()
             if found.is_folder:
@@ -101,9 +113,9 @@ class Restorer:
                 tell_children(act, self._storage, there)
             if replaced is not None and replaced.is_folder:
                 tell_replaced(act, self._storage, to)
-            self._storage.restore(
-                source, act.id, to.stored(), replace=replaced is not None
-            )
+            replace = replaced is not None
+            with guard.held(moving(act.id, source, to.stored()), source=source):
+                self._storage.restore(source, act.id, to.stored(), replace=replace)
         return {
             "did": "restored",
             "act": act.id,
@@ -134,15 +146,20 @@ class Restorer:
             if at.path.holds(to.path) or to.path.holds(at.path):
                 raise PathRefusedError("One path holds the other.", rule="into_itself")
             act.note(**_facts_of(found, replaced))
+            guard = self._guard(
+                claim(at, tree=found.is_folder, named=True),
+                claim_target(to, replaced),
+                taken=((at, found), (to, replaced)),
+            )
             self._require_folders(to)
             act.begin()
             if found.is_folder:
                 tell_children(act, self._storage, at, to)
             if replaced is not None and replaced.is_folder:
                 tell_replaced(act, self._storage, to)
-            self._storage.rename(
-                act.id, at.stored(), to.stored(), replace=replaced is not None
-            )
+            replace = replaced is not None
+            with guard.held(moving(act.id, at.stored(), to.stored())):
+                self._storage.rename(act.id, at.stored(), to.stored(), replace=replace)
         return {
             "did": "moved back",
             "act": act.id,
@@ -163,10 +180,18 @@ class Restorer:
             act.note(detail=why)
             if self.found(place.stored()) is not None:
                 raise ExistsError("There is a file or folder of that name already.")
+            guard = self._guard(claim(place, named=True))
             self._require_folders(place)
             act.begin()
-            self._storage.make_folder(place.stored())
+            with guard.held():
+                self._storage.make_folder(place.stored())
         return {"did": "made", "act": act.id, "path": str(place.path)}
+
+    def _guard(
+        self, *claims: Claim, taken: Iterable[tuple[Place, Attributes | None]] = ()
+    ) -> Guard:
+        """Nobody's key: what stands in the way is broken first, or runs out."""
+        return guard_of(self._locks, self._storage, Key(""), *claims, taken=taken)
 
     def _enter(self, act: Act, place: Place) -> None:
         """Say where; the owner of a private folder stands beside the operator."""

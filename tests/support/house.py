@@ -166,6 +166,9 @@ def open_house(
 def recover(house: House) -> int:
     """Close what the process before left open, by the disk; how many that were."""
     recovery = Recovery(
-        gate=house.gate, storage=house.storage, leftovers=house.leftovers
+        gate=house.gate,
+        storage=house.storage,
+        leftovers=house.leftovers,
+        books=house.locks.books,
     )
     return recovery.close_acts(house.journal.open_acts)

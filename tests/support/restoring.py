@@ -28,7 +28,11 @@ def restoring(house: House) -> Iterator[tuple[Trash, Undoing]]:
     """Trash and undoing, over the index as it is."""
     lookup, estate = Lookup(_url(house)), Estate(ACCOUNTS)
     restorer = Restorer(
-        gate=house.gate, storage=house.storage, who=OPERATOR, estate=estate
+        gate=house.gate,
+        storage=house.storage,
+        locks=house.locks,
+        who=OPERATOR,
+        estate=estate,
     )
     trash = Trash(
         leftovers=house.leftovers,

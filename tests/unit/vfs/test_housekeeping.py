@@ -42,6 +42,7 @@ def clean(house: House, *, days: int) -> None:
         who=SYSTEM,
         leftovers=house.leftovers,
         lookup=lookup,
+        books=house.locks.books,
         clock=LaterClock(days),
         trash_days=30,
     ).run()
