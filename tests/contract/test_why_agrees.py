@@ -62,6 +62,7 @@ ACTS: dict[Operation, Callable[[View, str], object]] = {
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with open_house(tmp_path_factory.mktemp("why")) as house:
         house.view().make_folder("/shared/team/in")
+        house.view().make_folder("/shared/team/in/kept")  # or an rmdir takes it away
         yield house
 
 
