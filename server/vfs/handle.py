@@ -305,6 +305,8 @@ class Upload:
         self._file = file
         self._length = length
         self._received = 0
+        self.mtime_ns: int | None = None
+        """When the content was last changed, if the client says so."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """The next bytes."""
@@ -323,6 +325,8 @@ class Upload:
             )
             self._file.fail(error)
             raise error
+        if self.mtime_ns is not None:
+            self._file.change(Changes(mtime_ns=self.mtime_ns))
         entry = self._file.entry
         self._file.close()
         return entry

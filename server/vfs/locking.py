@@ -5,7 +5,7 @@ a file for writing marks it under the latch and looks at the table. So one of th
 sees the other, whatever the moment.
 """
 
-import secrets
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +28,6 @@ from server.vfs.locks import LockIndex, refusal, seen, void_rule
 from server.vfs.tree import Place
 
 _US_PER_S: Final = 1_000_000
-_TOKEN_BYTES: Final = 16
 _NOT_THAT: Final = "No lock of that token holds here."
 
 
@@ -199,7 +198,8 @@ class Locking:
         timeout_s = self._capped(wanted.timeout_s)
         now_us = self._table.now_us()
         return Lock(
-            token=f"urn:kagikura:lock:{secrets.token_hex(_TOKEN_BYTES)}",
+            # The scheme that every client knows (RFC 4918, appendix C).
+            token=f"opaquelocktoken:{uuid.uuid4()}",
             root=str(at.root),
             inside=at.parts,
             path=str(place.path),

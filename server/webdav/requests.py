@@ -42,7 +42,7 @@ from server.webdav.target import (
     tokens_of,
     view_of,
 )
-from server.webdav.upload import body_of, receive
+from server.webdav.upload import announced_mtime_ns, body_of, receive
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
@@ -167,7 +167,10 @@ class Requests(RequestServer):
         with translated(statuses):
             entry = receive(view, raw, environ)
         status = HTTPStatus.CREATED if found is None else HTTPStatus.NO_CONTENT
-        return _done(start_response, status, ("ETag", f'"{entry.etag}"'))
+        headers = [("ETag", f'"{entry.etag}"')]
+        if announced_mtime_ns(environ) is not None:
+            headers.append(("X-OC-Mtime", "accepted"))
+        return _done(start_response, status, *headers)
 
     def do_MKCOL(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Make a folder."""

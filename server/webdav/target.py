@@ -22,9 +22,13 @@ def view_of(environ: dict[str, Any]) -> View:
 
 
 def tokens_of(environ: dict[str, Any]) -> frozenset[str]:
-    """The lock tokens of the request's If header (RFC 4918, section 10.4)."""
+    """The lock tokens of the request's If header (RFC 4918, section 10.4).
+
+    Office shows the one of a PUT in Lock-Token, which is for UNLOCK by the standard.
+    """
     util.parse_if_header_dict(environ)
-    return frozenset(environ["wsgidav.ifLockTokenList"])
+    shown = environ.get("HTTP_LOCK_TOKEN", "").strip("<> ")
+    return frozenset(environ["wsgidav.ifLockTokenList"]) | {shown} - {""}
 
 
 def decoded(path: str) -> str:

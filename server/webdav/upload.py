@@ -1,6 +1,7 @@
 """PUT: a body becomes a file when all of it came, and leaves nothing otherwise."""
 
 import logging
+import re
 from typing import Any, Final
 
 from wsgidav.dav_error import DAVError
@@ -15,6 +16,8 @@ from server.webdav.target import tokens_of
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES: Final = 1024 * 1024
+_NS_PER_S: Final = 1_000_000_000
+_SECONDS: Final = re.compile("[0-9]{1,10}")
 
 
 def body_of(environ: dict[str, Any]) -> Body:
@@ -43,6 +46,16 @@ def announced_bytes(environ: dict[str, Any]) -> int | None:
     return int(expected)
 
 
+def announced_mtime_ns(environ: dict[str, Any]) -> int | None:
+    """The time of the file's last change by X-OC-Mtime, seconds since 1970 there.
+
+    Tools that synchronise (rclone, the clients of ownCloud) send it, for WebDAV has no
+    way of its own; what is no such time is as if it were not sent.
+    """
+    told = environ.get("HTTP_X_OC_MTIME", "").partition(".")[0]
+    return int(told) * _NS_PER_S if _SECONDS.fullmatch(told) else None
+
+
 def receive(view: View, raw: str, environ: dict[str, Any]) -> Entry:
     """Store a request's body at `raw`; what was there stays until all of it came.
 
@@ -51,6 +64,7 @@ def receive(view: View, raw: str, environ: dict[str, Any]) -> Entry:
     """
     length, tokens = announced_bytes(environ), tokens_of(environ)
     upload = view.upload(raw, length=length, tokens=tokens)
+    upload.mtime_ns = announced_mtime_ns(environ)
     try:
         return _copied(body_of(environ), upload)
     except ServerError as error:

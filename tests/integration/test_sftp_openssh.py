@@ -350,45 +350,6 @@ def test_weak_algorithms_are_not_offered(client: OpenSsh, option: str) -> None:
     assert not client.house.records(operation="login", outcome="done")
 
 
-@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="no FUSE here")
-def test_sshfs_mounts_and_edits_in_place(client: OpenSsh, tmp_path: Path) -> None:
-    """A drive: random writes, appends, truncation, rename over, removal."""
-    folder = tmp_path / "mount"
-    folder.mkdir()
-    mounted = client.mount(folder, "-odir_cache=no")
-    if mounted.returncode != 0:
-        pytest.skip(f"sshfs cannot mount here: {mounted.stderr.strip()}")
-    try:
-        _edit(folder)
-    finally:
-        subprocess.run(["fusermount3", "-u", str(folder)], check=True)
-    until(lambda: client.house.records(operation="logout"), what="sshfs has left")
-    stored = client.house.private(client.person)
-    assert (stored / "見積書.txt").read_text() == "Hello"
-
-
-def _edit(folder: Path) -> None:
-    path = folder / "a.txt"
-    path.write_text("hello world")
-    with path.open("r+b") as file:
-        file.write(b"H")
-        file.seek(5)
-        file.truncate()
-    with path.open("ab") as file:
-        file.write(b"!")
-    assert path.read_text() == "Hello!"
-    os.truncate(path, 5)
-    os.utime(path, (1, 2))
-    assert path.stat().st_mtime == 2
-    (folder / "b.txt").write_text("old")
-    path.replace(folder / "b.txt")
-    (folder / "b.txt").rename(folder / "見積書.txt")
-    assert [one.name for one in folder.iterdir()] == ["見積書.txt"]
-    assert os.statvfs(folder).f_blocks > 0
-    with pytest.raises(OSError, match=r"rror|upport|permit"):
-        (folder / "link").symlink_to("見積書.txt")
-
-
 def test_the_daemon_serves_many_connections_one_after_another(
     client: OpenSsh, tmp_path: Path
 ) -> None:

@@ -241,8 +241,9 @@ def test_office_without_the_redirector_edits_a_document(
     stored = word.ask("PUT", path, b"two", If=f"({token})", status=204)
     assert stored.etag != got.etag
     assert word.ask("HEAD", path).etag == stored.etag
+    word.ask("PUT", path, b"three", Lock_Token=token, status=204)
     word.ask("UNLOCK", path, Lock_Token=token)
-    assert explorer.ask("GET", path).body == b"two"
+    assert explorer.ask("GET", path).body == b"three"
 
 
 def test_a_folder_of_ten_thousand_files_is_listed_whole(

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,21 +21,40 @@ import paramiko
 from tests.support.daemon import Daemon
 from tests.support.ledger import RefusedByServerError
 
-LOGIN = "demo"
 TIMEOUT_S = 20
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """What a login shows: its password, and its device's key and certificate."""
+
+    login: str
+    password: str
+    key: Path
+    certificate: Path
+
+
+def demo(daemon: Daemon) -> Credentials:
+    """The demo person's."""
+    folder = daemon.demo
+    key, certificate = folder / "demo_key", folder / "demo.pem"
+    return Credentials("demo", daemon.password, key, certificate)
+
+
 @contextmanager
-def sftp(daemon: Daemon, key: Path | None = None) -> Iterator[paramiko.SFTPClient]:
-    """A logged-in SFTP client, from the demo's device unless another's key is given."""
+def sftp(
+    daemon: Daemon, key: Path | None = None, *, who: Credentials | None = None
+) -> Iterator[paramiko.SFTPClient]:
+    """A logged-in SFTP client, the demo's unless another's key, or all, is given."""
+    who = who or demo(daemon)
     sock = socket.create_connection(("127.0.0.1", daemon.sftp_port), TIMEOUT_S)
     transport = paramiko.Transport(sock)
     try:
         transport.banner_timeout = TIMEOUT_S
         transport.start_client(timeout=TIMEOUT_S)
-        private = paramiko.PKey.from_path(key or daemon.demo / "demo_key")
-        transport.auth_publickey(LOGIN, private)
-        transport.auth_password(LOGIN, daemon.password)
+        private = paramiko.PKey.from_path(key or who.key)
+        transport.auth_publickey(who.login, private)
+        transport.auth_password(who.login, who.password)
         client = paramiko.SFTPClient.from_transport(transport)
         assert client is not None
         client.get_channel().settimeout(TIMEOUT_S)
@@ -46,14 +66,15 @@ def sftp(daemon: Daemon, key: Path | None = None) -> Iterator[paramiko.SFTPClien
 class Dav:
     """A WebDAV client on one kept-alive connection with the device's certificate."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, who: Credentials | None = None) -> None:
+        who = who or demo(daemon)
         context = ssl.create_default_context(cafile=daemon.demo / "server-ca.pem")
-        context.load_cert_chain(daemon.demo / "demo.pem")
+        context.load_cert_chain(who.certificate)
         port = urlsplit(daemon.ready["webdav"]).port
         self._connection = http.client.HTTPSConnection(
             "localhost", port, timeout=TIMEOUT_S, context=context
         )
-        pair = f"{LOGIN}:{daemon.password}".encode()
+        pair = f"{who.login}:{who.password}".encode()
         self._authorization = "Basic " + base64.b64encode(pair).decode()
 
     def __enter__(self) -> Self:
@@ -79,7 +100,7 @@ class Dav:
     def ask(
         self,
         method: str,
-        path: str,
+        path: str | bytes,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:

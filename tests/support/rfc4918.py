@@ -214,6 +214,9 @@ def _check_xml(method: str, answer: Answer, where: str) -> None:
     kind = answer.headers.get("Content-Type", "")
     if answer.status == 207 or (method == "LOCK" and answer.status in {200, 201}):
         assert kind.startswith(("application/xml", "text/xml")), where
+    elif answer.status == 423:
+        wanted = "no-conflicting-lock" if method == "LOCK" else "lock-token-submitted"
+        assert answer.xml.findall(f"{D}{wanted}/{D}href"), where
     elif method in {"GET", "HEAD"} or "xml" not in kind:
         return
     document = answer.xml

@@ -98,6 +98,7 @@ class SftpHouse:
     contract_id: str
     folder: Path
     listener: Listener = field(init=False)
+    sessions: Sessions = field(init=False)
     port: int = 0
     line_id: str = ""
 
@@ -321,6 +322,7 @@ def _desk(stack: ExitStack, house: SftpHouse, gate: Gate) -> Desk:
     stack.callback(desk.close)
     house.watch.start()
     stack.callback(house.watch.stop)
+    house.sessions = sessions
     sessions.start()
     stack.callback(sessions.stop)
     return desk
