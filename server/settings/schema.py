@@ -202,6 +202,13 @@ class AuthSettings(Section):
     argon2_parallel_max: int = Field(
         2, ge=1, le=64, description="Password checks at the same time."
     )
+    password_minutes: int = Field(
+        15,
+        ge=0,
+        le=720,
+        description="How long a process knows a right password again without a check "
+        "of that cost; 0: never. A wrong one always costs it.",
+    )
     password_length_min: int = Field(
         10, ge=8, le=128, description="Characters a new password must have."
     )

@@ -3,10 +3,11 @@
 import stat
 import struct
 import time
+from functools import lru_cache
 from typing import Final
 
 from server.sftp.wire import MalformedPacketError, Reader, u32
-from server.vfs.entry import Changes, Entry
+from server.vfs.entry import Attributes, Changes, Entry
 
 SIZE: Final = 0x1
 UIDGID: Final = 0x2
@@ -27,6 +28,8 @@ _MONTHS: Final = (
     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
 _ENTRY: Final = struct.Struct(">IQIIIII")
+ATTRIBUTES_BYTES: Final = _ENTRY.size
+"""Of what `attributes_of` tells."""
 
 
 def read_attributes(packet: Reader) -> Changes:
@@ -52,7 +55,7 @@ def read_attributes(packet: Reader) -> Changes:
     return Changes(size=size, mode=mode, atime_ns=atime_ns, mtime_ns=mtime_ns)
 
 
-def attributes_of(entry: Entry) -> bytes:
+def attributes_of(entry: Entry | Attributes) -> bytes:
     """Tell size, owner, type with mode, and times.
 
     This store keeps no owners; one is told because OpenSSH's chown and sshfs's
@@ -69,21 +72,22 @@ def attributes_of(entry: Entry) -> bytes:
     )
 
 
-def long_name(entry: Entry, *, owner: str, now_s: int) -> str:
+def long_name(name: str, entry: Entry | Attributes, *, owner: str, now_s: int) -> str:
     """A line as `ls -l` writes it, which clients show (section 7).
 
     Args:
-        entry: What the line is about.
+        name: Of what the line is about.
+        entry: Its attributes.
         owner: Whom to name as the owner: the login.
         now_s: Seconds since 1970; older than six months shows the year.
     """
     return (
-        f"{stat.filemode(_mode(entry))} {1:3} {owner:<8} {GROUP:<8} "
-        f"{entry.size:>12} {_moment(entry.mtime_ns // _NS, now_s)} {entry.name}"
+        f"{_permissions(_mode(entry))} {1:3} {owner:<8} {GROUP:<8} "
+        f"{entry.size:>12} {_moment(entry.mtime_ns // _NS, now_s)} {name}"
     )
 
 
-def _mode(entry: Entry) -> int:
+def _mode(entry: Entry | Attributes) -> int:
     return (stat.S_IFDIR if entry.is_folder else stat.S_IFREG) | entry.mode
 
 
@@ -92,8 +96,24 @@ def _seconds(time_ns: int) -> int:
 
 
 def _moment(time_s: int, now_s: int) -> str:
-    moment = time.localtime(min(max(time_s, 0), _U32_MAX))
-    day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2}"
+    time_s = min(max(time_s, 0), _U32_MAX)
     if now_s - _SIX_MONTHS_S < time_s <= now_s + 60:
-        return f"{day} {moment.tm_hour:02}:{moment.tm_min:02}"
-    return f"{day}  {moment.tm_year:4}"
+        return _minute(time_s // 60)
+    return _day(time_s // 60)
+
+
+# What few of the files of a folder have of their own is worked out once.
+_permissions = lru_cache(maxsize=64)(stat.filemode)
+
+
+@lru_cache(maxsize=1024)
+def _minute(minute: int) -> str:
+    moment = time.localtime(minute * 60)
+    hour = f"{moment.tm_hour:02}:{moment.tm_min:02}"
+    return f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2} {hour}"
+
+
+@lru_cache(maxsize=1024)
+def _day(minute: int) -> str:
+    moment = time.localtime(minute * 60)
+    return f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2}  {moment.tm_year:4}"

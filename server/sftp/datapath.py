@@ -100,6 +100,11 @@ class DataPath:
             log.exception("sftp channel failed")
             self._give_up()
 
+    @property
+    def busy(self) -> bool:
+        """Whether `work` has more to do even when nothing comes."""
+        return self._requests.busy and not self.ended
+
     def silence(self) -> None:
         """Nothing comes at present: give memory back."""
         self.inflow.rest()
@@ -149,6 +154,10 @@ class DataPath:
             if train.room < self._reply_bytes_max:
                 self._depart()
                 if train.room < self._reply_bytes_max:
+                    return False
+            if requests.busy:
+                requests.go_on(train)
+                if requests.busy:
                     return False
             packet = inflow.take()
             if packet is None:

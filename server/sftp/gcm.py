@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from server.sftp.inflow import HEAD_BYTES, Inflow
 from server.sftp.memory import block
-from server.sftp.packetizer import BoundedPacketizer, data_message, nothing
+from server.sftp.packetizer import BoundedPacketizer, data_message
 from server.sftp.train import Departure, padding_of
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class GcmPacketizer(BoundedPacketizer):
         super().__init__(socket)
         self.inflows: dict[int, Inflow] = {}
         """Where the data of a channel goes, by our number of it."""
+        self.work: Callable[[], None] = nothing
+        """Called before each wait for the peer: what is there to be answered."""
         self.busy = False
         """Whether `work` has more to do even when nothing comes."""
         self.silence: Callable[[], None] = nothing
@@ -128,6 +130,9 @@ class GcmPacketizer(BoundedPacketizer):
                 self._rekey_told = True
                 raise NeedRekeyException
             self._receive()
+        self.work()
+        while self.busy and not self.hears(0):
+            self.work()
         return super().read_message()
 
     def _open_all(self) -> tuple[int, Message] | None:
@@ -324,6 +329,10 @@ class GcmPacketizer(BoundedPacketizer):
     def _wish_new_keys(self) -> None:
         if not self.need_rekey():
             self._trigger_rekey()  # type: ignore[attr-defined]  # absent from the stubs
+
+
+def nothing() -> None:
+    """No channel is served yet."""
 
 
 def _payload(plain: memoryview) -> bytes:

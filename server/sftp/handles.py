@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from server.model.errors import HandleError, LimitError, ServerError
 from server.sftp.wire import u32
-from server.vfs.entry import Entry
+from server.vfs.entry import Attributes
 from server.vfs.handle import OpenFile
 
 log = logging.getLogger(__name__)
@@ -24,22 +25,22 @@ class FileHandle:
 
 
 class Listing:
-    """A folder being listed: streams, and takes back an entry that did not fit."""
+    """A folder being listed: streams, and takes back a name that did not fit."""
 
-    def __init__(self, raw: str, entries: Iterator[Entry]) -> None:
-        """List `entries` of the folder at `raw`."""
+    def __init__(self, raw: str, found: Iterator[tuple[str, Attributes]]) -> None:
+        """List what was `found` in the folder at `raw`."""
         self.raw = raw
-        self._entries = entries
-        self._kept: Entry | None = None
+        self._found = found
+        self._kept: list[tuple[str, Attributes]] = []
 
-    def take(self) -> Entry | None:
-        """The next entry; None after the last."""
-        entry, self._kept = self._kept, None
-        return entry if entry is not None else next(self._entries, None)
+    def __iter__(self) -> Iterator[tuple[str, Attributes]]:
+        """What was not taken yet."""
+        kept, self._kept = self._kept, []
+        return chain(kept, self._found)
 
-    def put_back(self, entry: Entry) -> None:
-        """Let `entry` be the next one again."""
-        self._kept = entry
+    def put_back(self, name: str, attributes: Attributes) -> None:
+        """Let this be the next one again."""
+        self._kept = [(name, attributes)]
 
 
 class Handles:

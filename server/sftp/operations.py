@@ -28,13 +28,13 @@ from paramiko.sftp import (
 )
 
 from server.model import path as model_path
-from server.model.charset import Charset
 from server.model.clock import Clock
 from server.model.errors import LimitError, LinkRefusedError
 from server.model.operation import Operation
 from server.settings.schema import SftpSettings
 from server.sftp import wire
 from server.sftp.attributes import (
+    ATTRIBUTES_BYTES,
     NO_ATTRIBUTES,
     attributes_of,
     long_name,
@@ -43,7 +43,7 @@ from server.sftp.attributes import (
 from server.sftp.handles import FileHandle, Handles, Listing
 from server.sftp.status import OK, status_body
 from server.sftp.wire import Reader
-from server.vfs.entry import Changes, Disposition, Entry, Space
+from server.vfs.entry import Changes, Disposition, Space
 from server.vfs.handle import OpenFile
 from server.vfs.view import View
 
@@ -193,29 +193,30 @@ def opendir(context: Context, packet: Reader) -> Reply:
     raw = context.path(packet)
     packet.end()
     _require_room(context, Operation.LIST, raw)
-    listing = Listing(raw, context.view.list(raw))
+    listing = Listing(raw, context.view.names(raw))
     return CMD_HANDLE, (wire.string(context.handles.add(listing)),)
 
 
 def readdir(context: Context, packet: Reader) -> Reply:
     """SSH_FXP_READDIR (6.7): as many entries as fit in a reply."""
-    name = packet.string()
+    handle = packet.string()
     packet.end()
-    listing = context.handles.listing(name)
+    listing = context.handles.listing(handle)
     room = min(LISTING_BYTES_MAX, context.data_bytes_max)
     now_s = context.clock.time_us() // 1_000_000
     charset = context.view.session.actor.charset
     lines: list[bytes] = []
-    while (entry := listing.take()) is not None:
-        line = _line(entry, owner=context.owner, charset=charset, now_s=now_s)
-        room -= len(line)
+    for name, found in listing:
+        shown = long_name(name, found, owner=context.owner, now_s=now_s)
+        line = wire.string(charset.written(name)) + wire.string(charset.written(shown))
+        room -= len(line) + ATTRIBUTES_BYTES
         if room < 0:
-            listing.put_back(entry)
+            listing.put_back(name, found)
             break
-        lines.append(line)
+        lines += (line, attributes_of(found))
     if not lines:
         return END
-    return CMD_NAME, (wire.u32(len(lines)), b"".join(lines))
+    return CMD_NAME, (wire.u32(len(lines) // 2), *lines)
 
 
 def remove(context: Context, packet: Reader) -> Reply:
@@ -352,12 +353,6 @@ def _rename(context: Context, packet: Reader, *, overwrite: bool) -> Reply:
     packet.end()
     context.view.rename(raw, target_raw, overwrite=overwrite, folders=False)
     return DONE
-
-
-def _line(entry: Entry, *, owner: str, charset: Charset, now_s: int) -> bytes:
-    shown = long_name(entry, owner=owner, now_s=now_s)
-    name, line = charset.written(entry.name), charset.written(shown)
-    return wire.string(name) + wire.string(line) + attributes_of(entry)
 
 
 def _space(space: Space) -> bytes:

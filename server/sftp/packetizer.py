@@ -6,7 +6,7 @@ What it reads is refused by its length field, before anything is allocated for i
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.message import Message
@@ -15,9 +15,6 @@ from paramiko.ssh_exception import SSHException
 from typing_extensions import override
 
 from server.sftp.train import Departure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 UNAUTHENTICATED_BYTES_MAX: Final = 35000
 """Longest packet before login: what RFC 4253, section 6.1, asks of everyone."""
@@ -43,8 +40,6 @@ class BoundedPacketizer(Packetizer):
         """When the last packet came, seconds of the monotonic clock."""
         self.first = b""
         """The first bytes that came, before they are known to be SSH."""
-        self.work: Callable[[], None] = nothing
-        """Called before each wait for the peer: what is there to be answered."""
         self.clear_to_send = threading.Event()
         """Whether channel data may go out: not in a key exchange."""
         self._version_bytes = 0
@@ -57,7 +52,6 @@ class BoundedPacketizer(Packetizer):
 
     @override
     def read_message(self) -> tuple[int, Message]:
-        self.work()
         received = super().read_message()
         self.heard_s = time.monotonic()
         return received
@@ -105,7 +99,3 @@ def data_message(channel: int, data: bytes) -> Message:
     message.add_int(channel)
     message.add_string(data)
     return message
-
-
-def nothing() -> None:
-    """No channel is served yet."""

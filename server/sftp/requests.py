@@ -7,9 +7,9 @@ ends the session; every other failure is a STATUS reply.
 
 import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from paramiko.sftp import (
     CMD_CLOSE,
@@ -42,7 +42,7 @@ from paramiko.sftp import (
 from server.model.clock import Clock
 from server.model.errors import AuditUnavailableError, ServerError
 from server.settings.schema import SftpSettings
-from server.sftp import operations, wire
+from server.sftp import copying, operations, wire
 from server.sftp.handles import Handles
 from server.sftp.operations import Context, Reply
 from server.sftp.status import status_body, status_of
@@ -51,6 +51,8 @@ from server.sftp.wire import MalformedPacketError, Reader
 from server.vfs.view import View
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 VERSION: Final = 3
 _HEAD: Final = struct.Struct(">IBI")
@@ -71,6 +73,8 @@ class Request:
     """Whether it can change the store."""
     version: str = ""
     """An extension's version as advertised; empty: served, not advertised."""
+    steps: Callable[[Context, Reader], Iterator[None]] | None = None
+    """The same as `handle` in steps, for what may take long."""
 
 
 def _plain(
@@ -124,11 +128,27 @@ TABLE: Final = (
     _extension("fsync", "1", operations.fsync, writes=True),
     _extension("limits", "1", operations.limits),
     _extension("lsetstat", "1", operations.setstat, writes=True),
+    Request(
+        name="copy-data",
+        number=CMD_EXTENDED,
+        handle=copying.copy_data,
+        writes=True,
+        version="1",
+        steps=copying.copy_steps,
+    ),
     _extension("hardlink", "", operations.symlink, writes=True),
 )
 
 _BY_NUMBER: Final = {row.number: row for row in TABLE if row.number != CMD_EXTENDED}
 _BY_NAME: Final = {row.name: row for row in TABLE if row.number == CMD_EXTENDED}
+
+
+class Job(NamedTuple):
+    """A request that goes on in steps."""
+
+    row: Request
+    request_id: int
+    steps: Iterator[Reply | None]
 
 
 class Requests:
@@ -144,6 +164,7 @@ class Requests:
             clock=clock,
         )
         self._greeted = False
+        self._job: Job | None = None
         self.ended = False
         """Whether the session must end after the replies given so far."""
 
@@ -174,7 +195,10 @@ class Requests:
         row = _row(number, reader)
         if row is None:
             return _reply(request_id, _UNSUPPORTED)
-        return _reply(request_id, self._fence(row, reader, row.handle))
+        handle = row.handle
+        return _reply(
+            request_id, self._fence(row, lambda: handle(self._context, reader))
+        )
 
     def reply(self, packet: memoryview, out: Train) -> None:
         """As `answer`, laid into a train that has room for the longest reply.
@@ -184,21 +208,56 @@ class Requests:
         Raises:
             MalformedPacketError: Not a packet of version 3; nothing was done.
         """
-        if packet[0] != CMD_READ or not self._greeted:
+        if self._greeted and packet[0] == CMD_READ:
+            self._read(packet, out)
+        elif self._greeted and packet[0] == CMD_EXTENDED and self._begin(packet):
+            self.go_on(out)
+        else:
             out.add(self.answer(packet))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request goes on in steps; no other may be answered before it."""
+        return self._job is not None
+
+    def go_on(self, out: Train) -> None:
+        """Do one step of what is going on; its reply comes with the last.
+
+        Raises:
+            MalformedPacketError: The request was not what it said.
+        """
+        job = self._job
+        if job is None:
             return
+        reply = self._fence(job.row, lambda: next(job.steps, operations.DONE))
+        if reply is not None:
+            self._job = None
+            out.add(_reply(job.request_id, reply))
+
+    def _begin(self, packet: memoryview) -> bool:
+        """Whether a request is one that goes on in steps; the first reads it."""
+        reader = Reader(packet)
+        reader.byte()
+        request_id = reader.u32()
+        row = _BY_NAME.get(reader.text())
+        if row is None or row.steps is None:
+            return False
+        self._job = Job(row, request_id, row.steps(self._context, reader))
+        return True
+
+    def _read(self, packet: memoryview, out: Train) -> None:
         reader = Reader(packet)
         reader.byte()
         request_id, count = reader.u32(), 0
         begin = out.used + _DATA_HEAD.size
 
-        def read(context: Context, packet: Reader) -> Reply:
+        def read() -> Reply:
             nonlocal count
-            wish = operations.read_wish(context, packet)
+            wish = operations.read_wish(self._context, reader)
             count = wish.file.read_into(wish.offset, out.gaps(begin, wish.length))
             return operations.END
 
-        reply = self._fence(_BY_NUMBER[CMD_READ], reader, read)
+        reply = self._fence(_BY_NUMBER[CMD_READ], read)
         if not count:
             out.add(_reply(request_id, reply))
             return
@@ -207,6 +266,7 @@ class Requests:
 
     def close(self) -> None:
         """The channel is gone: what is open is aborted. A second call does nothing."""
+        self._job = None
         self._context.handles.abort_all()
 
     def _greet(self, number: int, packet: Reader) -> bytes:
@@ -224,11 +284,9 @@ class Requests:
                 reply += wire.text(row.name) + wire.text(row.version)
         return wire.string(reply)
 
-    def _fence(
-        self, row: Request, packet: Reader, handle: Callable[[Context, Reader], Reply]
-    ) -> Reply:
+    def _fence(self, row: Request, handle: Callable[[], T]) -> T | Reply:
         try:
-            return handle(self._context, packet)
+            return handle()
         except MalformedPacketError:
             raise
         except ServerError as error:

@@ -259,6 +259,7 @@ class SftpTransport(Transport):
             if path.ended:
                 del self.paths[chanid]
                 del self.packets.inflows[chanid]
+        self.packets.busy = any(path.busy for path in self.paths.values())
 
     def _silence(self) -> None:
         for path in self.paths.values():

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from server.model.errors import NotFoundError, StorageFullError
+from server.storage.block import copy_block
 from server.storage.errors import translated
-from server.storage.port import Attributes, Changes, kept_mode
+from server.storage.port import Attributes, Changes, StoredFile, kept_mode
 
 _ACT: Final = b"user.kagikura.act"
 _PERMISSIONS: Final = 0o777
@@ -52,6 +53,11 @@ class LocalFile:
                     raise StorageFullError("The disk is full.")
                 offset += written
                 view = view[written:]
+
+    def copy_from(self, source: StoredFile, offset: int, to: int, length: int) -> int:
+        """Copy up to `length` bytes of another file; how many came, 0 at its end."""
+        with translated():
+            return copy_block(source.descriptor, offset, self._fd, to, length)
 
     def attributes(self) -> Attributes:
         """What the file is now."""
@@ -155,7 +161,7 @@ def _entries(fd: int) -> Iterator[tuple[str, Attributes]]:
                     follow_symlinks=False
                 ):
                     continue
-                if not _encodable(entry.name):
+                if not entry.name.isascii() and not _encodable(entry.name):
                     continue
                 try:
                     status = entry.stat(follow_symlinks=False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 TRASH: Final = ".trash"
 """The area of a root that an act made by destroying something; its id is the act's."""
@@ -46,9 +46,11 @@ class Location:
     """Whether a new name must differ from its neighbours in more than case or width."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What the disk says of a file or folder. Times in nanoseconds since 1970."""
+class Attributes(NamedTuple):
+    """What the disk says of a file or folder. Times in nanoseconds since 1970.
+
+    A tuple, because a listing makes ten thousand of them.
+    """
 
     is_folder: bool
     size: int
@@ -130,6 +132,10 @@ class StoredFile(Protocol):
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`."""
+        ...
+
+    def copy_from(self, source: "StoredFile", offset: int, to: int, length: int) -> int:
+        """Copy up to `length` bytes of another file; how many came, 0 at its end."""
         ...
 
     def attributes(self) -> Attributes:

@@ -1,23 +1,13 @@
 """Copying and destroying trees by descriptor; links and special files are left out."""
 
-import errno
 import os
 import shutil
 import stat
 from collections.abc import Callable
-from typing import Final
 
+from server.storage.block import BLOCK_BYTES, copy_block
 from server.storage.disk import FILE_MODE, FOLDER_MODE, NEVER_HANG
 from server.storage.file import entries, require_kept_kind
-
-_BLOCK_BYTES: Final = 8 * 1024 * 1024
-_NO_KERNEL_COPY: Final = frozenset({
-    errno.EXDEV,
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-})
 
 
 def copy_tree(
@@ -92,21 +82,6 @@ def copy_content(source: int, copy: int) -> int:
         OSError: As the kernel says.
     """
     copied = 0
-    while True:
-        try:
-            count = os.copy_file_range(source, copy, _BLOCK_BYTES, copied, copied)
-        except OSError as error:
-            if error.errno not in _NO_KERNEL_COPY:
-                raise
-            count = _copy_block(source, copy, copied)
-        if count == 0:
-            return copied
+    while count := copy_block(source, copied, copy, copied, BLOCK_BYTES):
         copied += count
-
-
-def _copy_block(source: int, copy: int, offset: int) -> int:
-    block = memoryview(os.pread(source, _BLOCK_BYTES, offset))
-    done = 0
-    while done < len(block):
-        done += os.pwrite(copy, block[done:], offset + done)
-    return done
+    return copied

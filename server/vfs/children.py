@@ -26,8 +26,22 @@ Inside = tuple[str, ...]
 """A path below the folder."""
 
 
+Found = Iterator[tuple[str, Attributes]]
+"""Names in a folder, and what is there."""
+
+
 def entries_of(ground: Ground, place: Place) -> Iterator[Entry]:
     """What a folder holds that the session may know of.
+
+    Raises:
+        ServerError: The folder cannot be listed; later there is nothing to raise.
+    """
+    found = found_in(ground, place)
+    return (entry_of(place.path.child(name), attributes) for name, attributes in found)
+
+
+def found_in(ground: Ground, place: Place) -> Found:
+    """As `entries_of`, for who needs no more than names and attributes.
 
     Raises:
         ServerError: The folder cannot be listed; later there is nothing to raise.
@@ -35,14 +49,10 @@ def entries_of(ground: Ground, place: Place) -> Iterator[Entry]:
     if place.location is None:
         return _virtual(ground, place.path)
     # The scan opens the folder now, so that its errors come with the call.
-    found = ground.storage.scan(place.location)
-    below = (
-        entry_of(place.path.child(name), attributes)
-        for name, attributes in listed(ground.storage, place, found)
-    )
+    found = listed(ground.storage, place, ground.storage.scan(place.location))
     if Right.LIST in place.rights:
-        return below
-    return (entry for entry in below if _leads_on(ground, entry.path))
+        return found
+    return (one for one in found if _leads_on(ground, place.path.child(one[0])))
 
 
 def _leads_on(ground: Ground, path: VirtualPath) -> bool:
@@ -50,14 +60,14 @@ def _leads_on(ground: Ground, path: VirtualPath) -> bool:
     return place.passable or bool(place.rights)
 
 
-def _virtual(ground: Ground, path: VirtualPath) -> Iterator[Entry]:
+def _virtual(ground: Ground, path: VirtualPath) -> Found:
     for name in ground.tree.virtual_names(path):
         child = ground.tree.place(path.child(name))
         if child.location is not None:
             ground.storage.prepare(child.location.root)
         found = ground.found(child)
         if found is not None:
-            yield entry_of(child.path, found)
+            yield name, found
 
 
 def hides_files(ground: Ground, place: Place) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from server.model.path import VirtualPath
 from server.storage.port import Attributes, Changes, Space
 
-__all__ = ["Changes", "Disposition", "Entry", "Space", "entry_of"]
+__all__ = ["Attributes", "Changes", "Disposition", "Entry", "Space", "entry_of"]
 
 
 @dataclass(frozen=True, slots=True)

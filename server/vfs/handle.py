@@ -11,7 +11,6 @@ from server.audit.gate import Act
 from server.model.clock import Clock
 from server.model.errors import (
     HandleError,
-    IncompleteUploadError,
     LimitError,
     ServerError,
 )
@@ -127,6 +126,65 @@ class OpenFile:
             except ServerError as error:
                 self._broken = self._broken or error
                 raise
+
+    def copy_from(self, source: "OpenFile", offset: int, to: int, length: int) -> int:
+        """Copy up to `length` bytes of another open file; 0 at its end.
+
+        They are in the records of both. What was copied is hashed for neither: it did
+        not go by.
+
+        Args:
+            source: Open for reading; another file than this one.
+            offset: Where in it to begin.
+            to: Where in this one; its end when it was opened to append.
+            length: At most this many; some megabytes come at a time.
+
+        Raises:
+            HandleError: Closed, the wrong way round, or a copy into itself.
+            SessionCutError: The session was cut meanwhile.
+            StorageFullError: No room; what came before stays.
+        """
+        if source is self:
+            raise HandleError("A file cannot be copied into itself.")
+        with self._lock:  # nobody else takes two of them
+            if not self._at.writable:
+                raise HandleError("The file was not opened for writing.")
+            self._require_open()
+            return source.lend(
+                offset, length, lambda file: self._fill(file, offset, to, length)
+            )
+
+    def lend(self, offset: int, length: int, take: Callable[[StoredFile], int]) -> int:
+        """Let `take` read up to `length` bytes from `offset`; how many it did.
+
+        Raises:
+            HandleError: Closed, or opened for writing only.
+            SessionCutError: The session was cut meanwhile.
+        """
+        with self._lock:
+            self._require_readable(offset, length)
+            count = take(self._at.file)
+            self._hash = None
+            self._reads.add(offset, count)
+            self._tell_progress()
+            return count
+
+    def _fill(self, source: StoredFile, offset: int, to: int, length: int) -> int:
+        here = self._at.file
+        if source.attributes().inode == here.attributes().inode:
+            raise HandleError("A file cannot be copied into itself.")
+        if self._at.append:
+            to = here.attributes().size
+        _require_offset(to, length)
+        self._hash = None
+        try:
+            count = here.copy_from(source, offset, to, length)
+        except ServerError as error:
+            self._broken = self._broken or error
+            raise
+        self._writes.add(to, count)
+        self._tell_progress()
+        return count
 
     def flush(self) -> None:
         """Bring what was written to the disk (fsync@openssh.com)."""
@@ -295,49 +353,6 @@ class OpenFile:
                 self._closed(self)
             raise
         self._at.running()
-
-
-class Upload:
-    """A file that comes from its first byte to its last and then stands whole."""
-
-    def __init__(self, file: OpenFile, *, length: int | None) -> None:
-        """Receive into a staged file; `length` bytes are announced, if known."""
-        self._file = file
-        self._length = length
-        self._received = 0
-        self.mtime_ns: int | None = None
-        """When the content was last changed, if the client says so."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """The next bytes."""
-        self._file.write_at(self._received, data)
-        self._received += len(data)
-
-    def commit(self) -> Entry:
-        """All came: publish.
-
-        Raises:
-            IncompleteUploadError: Fewer or more bytes than announced; nothing changed.
-        """
-        if self._length is not None and self._received != self._length:
-            error = IncompleteUploadError(
-                f"{self._received} of {self._length} bytes came; nothing was stored."
-            )
-            self._file.fail(error)
-            raise error
-        if self.mtime_ns is not None:
-            self._file.change(Changes(mtime_ns=self.mtime_ns))
-        entry = self._file.entry
-        self._file.close()
-        return entry
-
-    def fail(self, error: ServerError) -> None:
-        """It cannot come to its end because of `error`; nothing changed."""
-        self._file.fail(error)
-
-    def abort(self, reason: str) -> None:
-        """It will not come to its end; nothing changed."""
-        self._file.abort(reason)
 
 
 def changes_detail(changes: Changes) -> dict[str, Json]:

@@ -60,6 +60,12 @@ class KeptFile:
             self._before(offset)
         self._file.write_at(offset, data)
 
+    def copy_from(self, source: StoredFile, offset: int, to: int, length: int) -> int:
+        """Copy a part of another file; what is there is kept first."""
+        if self._keep is not None:
+            self._before(to)
+        return self._file.copy_from(source, offset, to, length)
+
     def attributes(self) -> Attributes:
         """What the file is now."""
         return self._file.attributes()

@@ -5,8 +5,8 @@ the intent is durable; then the effect; then the outcome is durable; then the an
 A refusal at any of the first steps is one record, durable before it is answered.
 """
 
-from collections.abc import Iterator
-from typing import Final, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn, TypeVar
 
 from server.model.errors import (
     ExistsError,
@@ -18,17 +18,20 @@ from server.model.event import Json
 from server.model.operation import Operation, Right
 from server.model.path import VirtualPath
 from server.model.session import Session
-from server.storage.port import Changes, Space
-from server.vfs.children import entries_of
+from server.storage.port import Attributes, Changes, Space
+from server.vfs.children import entries_of, found_in
 from server.vfs.entry import Disposition, Entry, entry_of
 from server.vfs.ground import NOTHING_THERE, Ground, require_visible
 from server.vfs.guard import NO_TOKENS, Tokens, claim, guarded
-from server.vfs.handle import OpenFile, Upload, changes_detail
+from server.vfs.handle import OpenFile, changes_detail
 from server.vfs.locking import Locking
 from server.vfs.moving import Moves, Replacing
 from server.vfs.opening import Openings
 from server.vfs.properties import Properties
 from server.vfs.tree import Place
+from server.vfs.upload import Upload
+
+T = TypeVar("T")
 
 HOME: Final = "/private"
 _NOTHING: Final = Changes()
@@ -132,13 +135,20 @@ class View:
             NotFoundError: Nothing is there.
             NotFolderError: It is a file.
         """
+        return self._list(raw, entries_of)
+
+    def names(self, raw: str) -> Iterator[tuple[str, Attributes]]:
+        """As `list`, without what makes an entry of each name; also recorded."""
+        return self._list(raw, found_in)
+
+    def _list(self, raw: str, look: Callable[[Ground, Place], T]) -> T:
         with self._ground.looking(Operation.LIST, raw) as act:
             place = self._ground.enter(act, raw)
             if not place.passable:
                 place.require(Right.LIST)
-            entries = entries_of(self._ground, place)
+            found = look(self._ground, place)
             self._glance(Operation.LIST, place, place.path)
-        return entries
+        return found
 
     def space(self, raw: str) -> Space:
         """Room where a path lies; the private folder's for the virtual ones."""

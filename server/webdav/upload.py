@@ -8,7 +8,7 @@ from wsgidav.dav_error import DAVError
 
 from server.model.errors import ServerError
 from server.vfs.entry import Entry
-from server.vfs.handle import Upload
+from server.vfs.upload import Upload
 from server.vfs.view import View
 from server.webdav.body import Body, KnownBody
 from server.webdav.target import tokens_of

@@ -94,3 +94,52 @@ def test_a_device_secret_cannot_be_mistaken_for_secret_and_code() -> None:
     assert len(secrets) == 200
     assert all(len(secret) == 32 for secret in secrets)
     assert not any(secret[-6:].isdigit() for secret in secrets)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, hasher: Hasher) -> list[str]:
+    """The hashes that cost a check, from now on."""
+    costly: list[str] = []
+    check = hasher._check
+
+    def counting(stored: str, password: bytes) -> bool:
+        costly.append(stored)
+        return check(stored, password)
+
+    monkeypatch.setattr(hasher, "_check", counting)
+    return costly
+
+
+def test_a_right_password_is_known_again_and_a_wrong_one_always_costs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clients connect for each transfer; guessing must get no cheaper by that."""
+    hasher = Hasher(CHEAP)
+    stored, other = hasher.hash("right"), hasher.hash("right")
+    costly = counted(monkeypatch, hasher)
+
+    assert hasher.verify(stored, "right")
+    assert hasher.verify(stored, b"right")
+    assert costly == [stored]
+    assert not hasher.verify(stored, "wrong")
+    assert hasher.verify(other, "right")
+    assert not hasher.verify(None, "right")
+    assert len(costly) == 4
+
+
+def test_nothing_is_known_again_where_the_settings_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Zero minutes, and minutes that are over."""
+    hasher = Hasher(CHEAP.model_copy(update={"password_minutes": 0}))
+    stored = hasher.hash("right")
+    costly = counted(monkeypatch, hasher)
+    assert hasher.verify(stored, "right")
+    assert hasher.verify(stored, "right")
+    assert len(costly) == 2
+
+    hasher = Hasher(CHEAP)
+    costly = counted(monkeypatch, hasher)
+    assert hasher.verify(stored, "right")
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1e12)
+    assert hasher.verify(stored, "right")
+    assert len(costly) == 2

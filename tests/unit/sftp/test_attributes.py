@@ -82,7 +82,10 @@ def test_times_outside_the_protocol_are_clamped() -> None:
 def test_long_names_look_like_ls(mtime_s: int, *, has_year: bool) -> None:
     """FileZilla and others read these lines."""
     line = long_name(
-        entry(mtime_ns=mtime_s * NS, is_folder=True), owner="alice", now_s=MAY_2033_S
+        "a.txt",
+        entry(mtime_ns=mtime_s * NS, is_folder=True),
+        owner="alice",
+        now_s=MAY_2033_S,
     )
 
     mode, links, owner, group, size, _month, _day, when, name = line.split()

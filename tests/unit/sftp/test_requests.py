@@ -8,6 +8,7 @@ from server.model.session import Session
 from server.settings.schema import SftpSettings
 from server.sftp import wire
 from server.sftp.requests import TABLE, Requests
+from server.sftp.train import Train
 from server.vfs.view import View
 from tests.unit.sftp.packets import (
     ATTRS,
@@ -74,6 +75,7 @@ def test_the_version_reply_advertises_what_the_table_serves(
         "fsync@openssh.com": "1",
         "limits@openssh.com": "1",
         "lsetstat@openssh.com": "1",
+        "copy-data": "1",
     }
 
 
@@ -326,7 +328,7 @@ def test_unknown_requests_are_unsupported_and_the_session_goes_on(
 ) -> None:
     """Newer clients try what they know and fall back."""
     assert client.ask(99).status == UNSUPPORTED
-    assert client.extended("copy-data", b"anything").status == UNSUPPORTED
+    assert client.extended("text-seek", b"anything").status == UNSUPPORTED
     assert path_of(client.ask(REALPATH, wire.text("."))) == "/private"
 
 
@@ -348,3 +350,71 @@ def test_a_fault_of_ours_is_an_answer_and_not_the_end(
     answer = client.ask(STAT, wire.text("a"))
 
     assert (answer.status, answer.message) == (FAILURE, "Internal error.")
+
+
+def copy_data(client: Client, source: bytes, target: bytes, *places: int) -> Answer:
+    offset, length, to = places
+    return client.extended(
+        "copy-data",
+        wire.string(source) + wire.u64(offset) + wire.u64(length),
+        wire.string(target) + wire.u64(to),
+    )
+
+
+def test_copy_data_copies_a_part_and_a_whole(client: Client) -> None:
+    """What OpenSSH's `cp` and rclone use; length zero is up to the end."""
+    client.put("a", b"0123456789")
+    source = client.open("a", FLAG_READ).handle
+    target = client.open("b", FLAG_WRITE | FLAG_CREAT).handle
+
+    assert copy_data(client, source, target, 2, 3, 0).status == OK
+    assert copy_data(client, source, target, 0, 0, 3).status == OK
+    assert copy_data(client, source, target, 50, 0, 0).status == OK
+    assert client.close(target).status == OK
+    assert client.get("b") == b"2340123456789"
+
+
+def test_copy_data_keeps_to_what_the_handles_are_for(client: Client) -> None:
+    """Never within a file, never from or into a handle of the other kind."""
+    client.put("a", b"0123456789")
+    client.put("b", b"b")
+    reading = client.open("a", FLAG_READ).handle
+    both = client.open("a", FLAG_READ | FLAG_WRITE).handle
+    writing = client.open("b", FLAG_WRITE).handle
+
+    for source, target in (
+        (both, both),
+        (reading, both),
+        (reading, reading),
+        (writing, both),
+        (b"none", writing),
+    ):
+        assert copy_data(client, source, target, 0, 4, 4).status == FAILURE
+    assert client.close(both).status == OK
+    assert client.get("a") == b"0123456789"
+    assert client.get("b") == b"b"
+
+
+def test_a_long_copy_goes_on_in_steps(
+    client: Client, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection answers other channels, and is cut, between two of them."""
+    monkeypatch.setattr("server.storage.block.BLOCK_BYTES", 4)
+    client.put("a", b"0123456789")
+    source = client.open("a", FLAG_READ).handle
+    target = client.open("b", FLAG_WRITE | FLAG_CREAT).handle
+    fields = wire.string(source) + wire.u64(0) + wire.u64(0)
+    packet = bytes([EXTENDED]) + wire.u32(77) + wire.text("copy-data") + fields
+    train = Train(channel=0, data_bytes=1000, capacity=300_000)
+
+    requests.reply(memoryview(packet + wire.string(target) + wire.u64(0)), train)
+    steps = 1
+    while requests.busy:
+        assert not train.used
+        requests.go_on(train)
+        steps += 1
+
+    assert steps == 4
+    assert train.used
+    assert client.close(target).status == OK
+    assert client.get("b") == b"0123456789"
