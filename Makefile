@@ -35,7 +35,7 @@ serve: $(VENV)/installed kagikura.toml ## run a demo store from ./var in the for
 	@scripts/serve $(BIN)/kagikura
 
 test: $(VENV)/installed-tests clients check ## all that CI runs
-	$(BIN)/pytest -n 2 -m "not soak" $(TESTS)
+	scripts/in-memory $(BIN)/pytest -n 2 -m "not soak" $(TESTS)
 
 check: $(VENV)/installed-tests ## style, types, layers, limits: no test runs
 	$(BIN)/ruff format --check server tests bench
