@@ -5,6 +5,7 @@ from server.auth import records
 from server.auth.certificates import certificate_pem, new_authority
 from server.auth.records import RowMap
 from server.auth.tables import CONTRACT, DEVICE, FOLDER, GROUP, LINE, LOGIN
+from server.db.engine import Connection
 from server.model.errors import ExistsError, NotFoundError
 from server.model.operation import Operation
 
@@ -85,6 +86,54 @@ class Contracts:
         )
         return {"name": name, "id": row["id"], **cut}
 
+    def change(self, name: str, *, retention_days: int) -> Facts:
+        """Say how long a contract's records are kept.
+
+        Args:
+            name: Of the contract.
+            retention_days: Days; `audit.retention_days` where that is longer, or 0.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return self._set(
+            Operation.ADMIN_CONTRACT_CHANGE, name, retention_days=retention_days
+        )
+
+    def hold(self, name: str, reason: str) -> Facts:
+        """Keep all records of a contract, however old, until `release`.
+
+        Raises:
+            ValueError: No reason is given.
+            NotFoundError: There is none of this name.
+        """
+        if not reason.strip():
+            raise ValueError("say why the records are held")
+        now_us = self._bureau.clock.time_us()
+        return self._set(
+            Operation.ADMIN_CONTRACT_HOLD, name, hold=reason.strip(), hold_us=now_us
+        )
+
+    def release(self, name: str) -> Facts:
+        """End a hold: the contract's records go when they are due.
+
+        Raises:
+            NotFoundError: There is none of this name, or it is not held.
+        """
+        return self._set(Operation.ADMIN_CONTRACT_RELEASE, name, hold="", hold_us=None)
+
+    def _set(self, operation: Operation, name: str, **values: object) -> Facts:
+        """Change a contract, living or removed: records outlive it."""
+        with self._bureau.change(operation) as change:
+            change.about(name, contract=name)
+            row = _named(change.connection, name)
+            if operation is Operation.ADMIN_CONTRACT_RELEASE and not row["hold"]:
+                raise NotFoundError(f"Contract {name!r} is not held.")
+            facts = _shown({**row, **values})
+            change.begin(before=_shown(row), after=facts)
+            records.change(change.connection, CONTRACT, row["id"], **values)
+        return facts
+
     def purge(self, name: str) -> Facts:
         """Erase the files of removed contracts of this name, for good.
 
@@ -110,10 +159,25 @@ class Contracts:
         return {"name": name, "purged": [row["id"] for row in found]}
 
 
+def _named(connection: Connection, name: str) -> RowMap:
+    """The living contract of a name, or the one that was removed last.
+
+    Raises:
+        NotFoundError: There never was one.
+    """
+    removed = records.tombstones(connection, CONTRACT, name=name)
+    return records.find(connection, CONTRACT, name=name) or (
+        removed[-1] if removed else contract_named(connection, name)
+    )
+
+
 def _shown(row: RowMap) -> Facts:
     return {
         "id": row["id"],
         "name": row["name"],
         "added": moment(row["added_us"]),
         "removed": moment(row["removed_us"]),
+        "retention_days": row["retention_days"],
+        "hold": row["hold"],
+        "held": moment(row["hold_us"]),
     }

@@ -118,20 +118,36 @@ def containing(connection: Connection, text: str) -> list[sa.ColumnElement[bool]
     return found
 
 
-def remove_unused(connection: Connection, at_most: int) -> int:
+def remove_unused(connection: Connection, after: int, look_at: int) -> int:
     """Forget paths that no record names any more, within the caller's transaction.
 
+    Args:
+        connection: Of the recorder.
+        after: The number behind which to look.
+        look_at: How many paths, so that no transaction is long.
+
     Returns:
-        How many went; less than `at_most` when there are no more.
+        The number of the last path looked at; 0 behind the end.
     """
+    numbers = sa.select(PATHS.c.id).where(PATHS.c.id > after).order_by(PATHS.c.id)
+    some = numbers.limit(look_at).subquery()
+    last = connection.execute(sa.select(sa.func.max(some.c.id))).scalar() or 0
+    if last:
+        _remove_unused(connection, after, last)
+    return last
+
+
+def _remove_unused(connection: Connection, after: int, last: int) -> None:
     named = sa.exists().where(
         sa.or_(RECORDS.c.path_id == PATHS.c.id, RECORDS.c.target_id == PATHS.c.id)
     )
     unused = connection.execute(
-        sa.select(PATHS.c.id, PATHS.c.folded).where(~named).limit(at_most)
+        sa.select(PATHS.c.id, PATHS.c.folded).where(
+            PATHS.c.id > after, PATHS.c.id <= last, ~named
+        )
     ).all()
     if not unused:
-        return 0
+        return
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(
             "INSERT INTO path_grams (path_grams, rowid, folded) "
@@ -141,7 +157,6 @@ def remove_unused(connection: Connection, at_most: int) -> int:
     for chunk in _chunks([row.id for row in unused], _CHUNK):
         connection.execute(sa.delete(PATHS).where(PATHS.c.id.in_(chunk)))
     _next_epoch(connection)
-    return len(unused)
 
 
 def _next_epoch(connection: Connection) -> None:

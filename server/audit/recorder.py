@@ -50,6 +50,8 @@ _PRAGMAS: Final = ("cache_size=-196608", "wal_autocheckpoint=24576")
 it took is given back when it has caught up."""
 _POLL_S: Final = 0.1
 _RETRY_S: Final = 0.5
+_BREATH_S: Final = 0.01
+"""Between two batches of deletions, for who else wants the disk."""
 _COMPLAIN_S: Final = 60.0
 _WORDS_MAX: Final = 300
 _ADVISORY_LOCK: Final = 0x6B616772  # "kagr"
@@ -100,10 +102,15 @@ class Recorder:
         try:
             while not stop.is_set():
                 if self._fence() == 0:
-                    stop.wait(_POLL_S if self._engine else _RETRY_S)
+                    stop.wait(self._pause_s())
         finally:
             self._packer.close()
             self._let_go()
+
+    def _pause_s(self) -> float:
+        if self._engine is None:
+            return _RETRY_S
+        return _BREATH_S if self._releasing else _POLL_S
 
     def drain(self, deadline_s: float) -> bool:
         """Record what is durable now.

@@ -14,6 +14,12 @@ from server.db.engine import Connection
 from server.model.errors import UnavailableError
 
 _ROWS: Final = 2000
+_PATHS: Final = 5000
+_PAGES: Final = 500
+_SPARE: Final = 5
+_NO_MORE: Final = -1
+_INCREMENTAL: Final = 2
+"""What `PRAGMA auto_vacuum` says of a file that can be cut."""
 
 
 def retentions(folder: CheckpointFolder) -> list[Retention]:
@@ -42,13 +48,15 @@ class RowDropper:
     """Deletes rows that a retention released; asked by the recorder between batches.
 
     Small transactions, so that recording and searching go on. Freed pages are used
-    again by new rows, so the file does not grow and no VACUUM is needed.
+    again by new rows, so no VACUUM is needed; of what a SQLite file has too many, some
+    are given back each time.
     """
 
     def __init__(self, folder: CheckpointFolder) -> None:
         """Delete what the retentions of `folder` say."""
         self._folder = folder
         self._look = threading.Event()
+        self._path = 0
 
     @property
     def pending(self) -> bool:
@@ -63,8 +71,19 @@ class RowDropper:
         """How far each stream's beginning is gone."""
         return dropped(self._folder)
 
-    def delete_some(self, connection: Connection) -> int:
-        """Delete a few rows, then paths that no row names; returns how many."""
+    def delete_some(self, connection: Connection) -> None:
+        """Delete a few rows; then paths that no row names; then give room back."""
+        if self._delete_rows(connection):
+            self._path = 0
+            return
+        if self._path >= 0:
+            last = paths.remove_unused(connection, self._path, _PATHS)
+            self._path = last or _NO_MORE
+        elif not _give_back(connection):
+            self._look.clear()
+            self._path = 0
+
+    def _delete_rows(self, connection: Connection) -> int:
         for stream, head in self.heads().items():
             few = (
                 sa
@@ -78,7 +97,26 @@ class RowDropper:
             ).rowcount
             if gone:
                 return gone
-        unnamed = paths.remove_unused(connection, _ROWS)
-        if unnamed < _ROWS:
-            self._look.clear()
-        return unnamed
+        return 0
+
+
+def _give_back(connection: Connection) -> bool:
+    """Cut some unused pages off a SQLite file; whether there may be more.
+
+    A fifth of the file stays for new rows. A file of an earlier release keeps all.
+    """
+    if connection.dialect.name != "sqlite":
+        return False
+
+    def told(pragma: str) -> int:
+        return int(connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())
+
+    unused, pages = told("freelist_count"), told("page_count")
+    if told("auto_vacuum") != _INCREMENTAL or unused * _SPARE <= pages:
+        return False
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise RuntimeError("internal error: no connection")
+    # One page a step: all steps must be made.
+    driver.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    return True

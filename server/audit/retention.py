@@ -10,19 +10,22 @@ went. In this order, so that a crash leaves something that can be finished:
     4  the segments are removed; the recorder deletes the rows, a few at a time
     5  the outcome
 
-A segment that is not in the DB, or behind the last checkpoint, is never due.
+A segment that is not in the DB, or behind the last checkpoint, is never due. Nor is one
+that has a record of a contract which is held, or whose own time is longer: it stays as
+a whole, and so does the stream behind it.
 """
 
 import gzip
 import logging
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from server.audit import heads, segment
 from server.audit.checkpoint import KEYS, RETENTION, CheckpointFolder, Witness
@@ -45,6 +48,11 @@ from server.settings.schema import AuditSettings
 log = logging.getLogger(__name__)
 
 DAY_US: Final = 86_400_000_000
+_CONTRACT: Final = re.compile(rb'"contract":"([a-z0-9-]+)"')
+"""In a canonical line; one more, within a record's detail, keeps it too."""
+
+Keeping = Mapping[str, int | None]
+"""By contract, for how many days its records are kept; None while they are held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +71,22 @@ class Due:
     def count(self) -> int:
         """How many records go."""
         return self.head.seq - self.first + 1
+
+
+class _Limits(NamedTuple):
+    """When records are due."""
+
+    before: str
+    """Those before this time, as a rule."""
+    longer: Mapping[str, str]
+    """The same for contracts that keep theirs longer; empty: never."""
+    policy: str
+    """All that in words, as it is signed."""
+
+    @property
+    def first(self) -> str:
+        """The earliest of these times."""
+        return min([self.before, *filter(None, self.longer.values())])
 
 
 class Pruner:
@@ -96,6 +120,8 @@ class Pruner:
         self._clock = clock
         self._days = settings.retention_days
         self._archive = settings.archive_dir
+        self.keeping: Callable[[], Keeping] = dict
+        """Asked at each plan which contracts' records are kept longer."""
 
     def plan(self) -> list[Due]:
         """What may go today, a stream each.
@@ -107,16 +133,38 @@ class Pruner:
         last = self._witness.last()
         if last is None:
             return []
-        before = self._before()
+        limits = self._limits()
         plan = []
         for stream, head in sorted(last[0].heads.items()):
-            due = self._due(stream, head, before)
+            due = self._due(stream, head, limits)
             if due is not None:
                 plan.append(due)
         return plan
 
-    def _before(self) -> str:
-        """The time before which records are due.
+    def _limits(self) -> "_Limits":
+        """The times before which records are due."""
+        longer = {
+            name: days
+            for name, days in self.keeping().items()
+            if days is None or days > self._days
+        }
+        return _Limits(
+            self._before(self._days),
+            {
+                name: "" if days is None else self._before(days)
+                for name, days in longer.items()
+            },
+            "; ".join([
+                f"days {self._days}",
+                *(
+                    f"{name} {'held' if days is None else days}"
+                    for name, days in sorted(longer.items())
+                ),
+            ]),
+        )
+
+    def _before(self, days: int) -> str:
+        """The time before which records that are kept for so many days are due.
 
         A clock that jumps forward must not make a young record old, so as many days
         as records are kept for must also have been lived through: each has its file
@@ -124,12 +172,12 @@ class Pruner:
         its records that much longer.
         """
         today_us = self._clock.time_us() // DAY_US * DAY_US
-        lived = [day.stem for day in self._folders[0].days()][: -self._days]
+        lived = [day.stem for day in self._folders[0].days()][:-days]
         if not lived:
             return ""
         # `lived[-1]` is the newest day with enough days behind it: it may go whole.
         witnessed_us = parse_rfc3339(lived[-1]) + DAY_US
-        before_us = min(today_us - self._days * DAY_US, witnessed_us)
+        before_us = min(today_us - days * DAY_US, witnessed_us)
         return rfc3339(max(before_us, 0))
 
     def run(self, gate: Gate, who: Fields) -> list[Due]:
@@ -149,7 +197,7 @@ class Pruner:
         with gate.act(who, Operation.RETENTION) as act:
             if self._archive is not None:
                 self._keep_archive(self._archive, plan)
-            written = self._sign(plan)
+            written = self._sign(plan, self._limits().policy)
             act.note(
                 detail={
                     "note": written,
@@ -162,7 +210,7 @@ class Pruner:
             _remove([one for due in plan for one in due.segments])
         return plan
 
-    def _due(self, stream: str, checkpointed: Head, before: str) -> Due | None:
+    def _due(self, stream: str, checkpointed: Head, limits: "_Limits") -> Due | None:
         folder = self._journal / stream.rpartition("/")[2]
         found = segment.segments(folder)
         recorded = segment.read_recorded(folder).segment
@@ -175,11 +223,11 @@ class Pruner:
             if link is None:
                 break
             time = link.fields["time"]
-            if time >= before:  # then the last record's own time decides
+            if time >= limits.first:  # then the last record's own time decides
                 last = heads.record_at(folder, following.first - 1)
                 time = last.fields["time"] if last else time
             until = max(until, time)
-            if until >= before:
+            if until >= limits.before or _is_kept(one, until, limits.longer):
                 break
             gone.append(one)
             head = Head(following.first - 1, link.fields["prev"])
@@ -194,7 +242,7 @@ class Pruner:
             until=latest,
         )
 
-    def _sign(self, plan: Sequence[Due]) -> str:
+    def _sign(self, plan: Sequence[Due], policy: str) -> str:
         known = retentions(self._folders[0])
         streams: dict[str, Dropped] = {
             stream: Dropped(head=gone.head, count=0, until="")
@@ -211,7 +259,7 @@ class Pruner:
                 number=known[-1].number + 1 if known else 1,
                 key=key.certificate.number,
                 time=rfc3339(self._clock.time_us()),
-                policy=f"days {self._days}",
+                policy=policy,
                 streams=streams,
             ).text()
         )
@@ -314,6 +362,21 @@ def facts(plan: Sequence[Due]) -> list[dict[str, object]]:
         }
         for due in plan
     ]
+
+
+def _is_kept(one: Segment, until: str, longer: Mapping[str, str]) -> bool:
+    """Whether a segment has a record of a contract that keeps its own longer.
+
+    Args:
+        one: The segment.
+        until: The time of its latest record.
+        longer: By contract, the time before which its records are due.
+    """
+    wanted = {name.encode() for name, before in longer.items() if until >= before}
+    if not wanted:
+        return False
+    with one.open() as file:
+        return any(name in wanted for line in file for name in _CONTRACT.findall(line))
 
 
 def _remove(found: Sequence[Segment]) -> None:

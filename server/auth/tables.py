@@ -81,6 +81,9 @@ CONTRACT: Final = Table(
     Column("name", Text, nullable=False),
     Column("device_ca", Text, nullable=False),
     Column("purged_us", BigInteger, nullable=True),
+    Column("retention_days", Integer, nullable=False, server_default="0"),
+    Column("hold", Text, nullable=False, server_default=""),
+    Column("hold_us", BigInteger, nullable=True),
     *_life(),
 )
 _named_once(CONTRACT, "name")

@@ -1,7 +1,7 @@
 """`kagikura contract`: tenants."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +11,7 @@ from server.cli.output import JsonFlag, Output, cut_words
 app = typer.Typer(no_args_is_help=True, help="Contracts: the tenants of this store.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+_DAYS_MAX: Final = 36500
 
 
 @app.command()
@@ -45,6 +46,52 @@ def remove(context: typer.Context, name: Name, as_json: JsonFlag = False) -> Non
     Output(as_json=as_json).done(
         f"Contract {name} is removed, its files are kept. {cut_words(facts)}", facts
     )
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    name: Name,
+    retention_days: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=_DAYS_MAX,
+            help="Keep its records so long; audit.retention_days where that is longer.",
+        ),
+    ],
+    as_json: JsonFlag = False,
+) -> None:
+    """Say how long the records of a contract are kept."""
+    with administration(context) as admin:
+        facts = admin.contracts.change(name, retention_days=retention_days)
+    Output(as_json=as_json).done(
+        f"The records of contract {name} are kept {retention_days} days, or as long "
+        "as audit.retention_days says.",
+        facts,
+    )
+
+
+@app.command()
+def hold(
+    context: typer.Context,
+    name: Name,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; it is on record.")
+    ] = "",
+    release: Annotated[bool, typer.Option("--release", help="End the hold.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Keep all records of a contract, however old, until the hold is released."""
+    if bool(reason) == release:
+        raise typer.BadParameter("--reason TEXT or --release")
+    with administration(context) as admin:
+        if release:
+            facts = admin.contracts.release(name)
+        else:
+            facts = admin.contracts.hold(name, reason)
+    words = "are held no longer" if release else "are held"
+    Output(as_json=as_json).done(f"The records of contract {name} {words}.", facts)
 
 
 @app.command()

@@ -7,8 +7,10 @@ import typer
 
 from server.audit.evidence import Report
 from server.cli.output import EXIT_REFUSED, JsonFlag, Output, say
-from server.cli.store import become_owner, loaded
+from server.cli.store import become_owner, loaded, operator
 from server.daemon import proving
+from server.model.errors import UnavailableError
+from server.settings.schema import Settings
 
 
 def key(context: typer.Context, as_json: JsonFlag = False) -> None:
@@ -64,6 +66,7 @@ def verify(
         reports = [proving.verify_file(exported, root)]
     else:
         settings = loaded(context).settings
+        who = operator()
         become_owner(settings.state_dir)
         both = not (journal or database)
         reports = proving.verify_store(
@@ -73,9 +76,18 @@ def verify(
             database=database or both,
             checkpoints=checkpoints,
         )
+        _record(settings, who, reports)
     _tell(Output(as_json=as_json), reports, trusted=root is not None)
     if not all(report.good for report in reports):
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _record(settings: Settings, who: str, reports: list[Report]) -> None:
+    """A trail that cannot be written is told of: that it is damaged must be said."""
+    try:
+        proving.tell_verified(settings, who, reports)
+    except (UnavailableError, OSError) as error:
+        say(f"This verification is not on record: {error}")
 
 
 def retention(

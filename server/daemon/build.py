@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from server.daemon.children import Link
 from server.daemon.keeper import Job, keep_until_told, record_the_rest
 from server.daemon.parts import (
     is_running,
+    kept_longer,
     leave_at_once,
     only_one,
     opened_accounts,
@@ -99,7 +101,10 @@ def keeper(start: Start, link: Link) -> int:
             trash_days=settings.storage.trash_days,
         )
         pruning = DailyPruning(
-            pruner(settings), released, places.retention_request, clock=CLOCK
+            pruner(settings, partial(kept_longer, settings)),
+            released,
+            places.retention_request,
+            clock=CLOCK,
         )
         watch = ClockWatch(CLOCK)
         jobs = [

@@ -8,11 +8,20 @@ from contextlib import contextmanager
 
 from server.access.keystore import KeyStore
 from server.access.recovery import recover_admin_acts
+from server.auth import keeping
+from server.auth.keeping import Keeping
 from server.auth.snapshot import Snapshot
 from server.daemon.children import FAILED
 from server.daemon.supervisor import Exit
 from server.daemon.trail import CLOCK, SYSTEM, Trail, not_initialised
-from server.db.engine import Engine, Role, is_missing, open_engine
+from server.db.engine import (
+    DatabaseError,
+    Engine,
+    Role,
+    is_missing,
+    open_engine,
+    reading,
+)
 from server.model.errors import UnavailableError
 from server.model.operation import Operation, Outcome
 from server.settings.places import Places
@@ -77,6 +86,20 @@ def opened_locks(
         yield LockTable(latches, Writers(disk), books, accounts=accounts, clock=CLOCK)
     finally:
         latches.close()
+
+
+def kept_longer(settings: Settings) -> Keeping:
+    """How long contracts keep their records.
+
+    Raises:
+        UnavailableError: The accounts cannot be read; then nothing may be dropped.
+    """
+    require_accounts(settings)
+    try:
+        with opened_accounts(settings) as engine, reading(engine) as connection:
+            return keeping.kept_longer(connection)
+    except DatabaseError as error:
+        raise UnavailableError("The accounts database does not answer.") from error
 
 
 def require_initialised(settings: Settings) -> KeyStore:

@@ -1,6 +1,7 @@
 """The composition root of the commands that prove and prune the trail."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,16 +11,26 @@ from server.audit.evidence import Report
 from server.audit.note import NoteError, VerifierKey
 from server.audit.recorder import Recorder
 from server.audit.released import RowDropper
-from server.daemon.parts import AlreadyRunningError, only_one, require_initialised
+from server.audit.retention import Pruner
+from server.daemon.parts import (
+    AlreadyRunningError,
+    kept_longer,
+    only_one,
+    require_initialised,
+)
+from server.daemon.reading import operator_fields
 from server.daemon.supervisor import KEEPER
 from server.daemon.trail import (
     SYSTEM,
+    PassingTrail,
     checkpoint_folders,
     opened_trail,
     pruner,
     signing_keys,
 )
 from server.model.errors import UnavailableError
+from server.model.event import Json
+from server.model.operation import Operation, Outcome
 from server.settings.places import Places
 from server.settings.schema import Settings
 
@@ -76,7 +87,7 @@ def verify_store(
     database: bool,
     checkpoints: Path | None = None,
 ) -> list[Report]:
-    """Verify what lies in the store that the settings name.
+    """Verify what lies in the store that the settings name; `tell_verified` records it.
 
     Args:
         settings: Where it lies and which node it is.
@@ -109,6 +120,36 @@ def verify_store(
     return reports
 
 
+def tell_verified(settings: Settings, operator: str, reports: list[Report]) -> None:
+    """Record that the trail was verified, and what it came to.
+
+    Args:
+        settings: Of the store.
+        operator: Who did it, `os:NAME`.
+        reports: What was found.
+
+    Raises:
+        UnavailableError: It cannot be recorded: the trail is damaged, or full.
+        OSError: The same.
+    """
+    good = all(report.good for report in reports)
+    PassingTrail(settings).event(
+        operator_fields(operator),
+        Operation.AUDIT_VERIFY,
+        Outcome.DONE,
+        detail={"good": good, "sources": list(map(_told, reports))},
+    )
+
+
+def _told(report: Report) -> Json:
+    return {
+        "source": report.source,
+        "records": report.records,
+        "signed_up_to": report.up_to,
+        "findings": len(report.findings),
+    }
+
+
 def verify_file(file: Exported, root: VerifierKey | None) -> Report:
     """Verify an export or an archive.
 
@@ -128,7 +169,7 @@ def plan_retention(settings: Settings) -> list[Facts]:
         UnavailableError: Something cannot be read.
     """
     require_initialised(settings)
-    return retention.facts(pruner(settings).plan())
+    return retention.facts(_pruner(settings).plan())
 
 
 def run_retention(settings: Settings) -> list[Facts] | None:
@@ -145,7 +186,7 @@ def run_retention(settings: Settings) -> list[Facts] | None:
     places = Places(settings)
     try:
         with only_one(settings), opened_trail(settings, KEEPER) as trail:
-            plan = pruner(settings).run(trail.gate, SYSTEM)
+            plan = _pruner(settings).run(trail.gate, SYSTEM)
             released = RowDropper(checkpoint_folders(settings)[0])
             released.look()
             Recorder(
@@ -155,6 +196,10 @@ def run_retention(settings: Settings) -> list[Facts] | None:
         places.retention_request.touch(mode=0o600)
         return None
     return retention.facts(plan)
+
+
+def _pruner(settings: Settings) -> Pruner:
+    return pruner(settings, partial(kept_longer, settings))
 
 
 def _node_folder(checkpoints: Path, node: str) -> CheckpointFolder:

@@ -10,7 +10,7 @@ from server.audit.checkpoint import CheckpointFolder, Witness
 from server.audit.gate import Gate
 from server.audit.journal import Journal
 from server.audit.keys import SigningKeys
-from server.audit.retention import Pruner
+from server.audit.retention import Keeping, Pruner
 from server.model.clock import SystemClock
 from server.model.errors import UnavailableError
 from server.model.event import Fields, actor_fields
@@ -113,9 +113,14 @@ def checkpoint_folders(settings: Settings) -> list[CheckpointFolder]:
     return [CheckpointFolder(place / settings.node) for place in places if place]
 
 
-def pruner(settings: Settings) -> Pruner:
-    """What drops the records of this node that are due."""
-    return Pruner(
+def pruner(settings: Settings, keeping: Callable[[], Keeping]) -> Pruner:
+    """What drops the records of this node that are due.
+
+    Args:
+        settings: Of the store.
+        keeping: Which contracts keep theirs longer.
+    """
+    made = Pruner(
         Places(settings).journal,
         signing_keys(settings),
         checkpoint_folders(settings),
@@ -123,6 +128,8 @@ def pruner(settings: Settings) -> Pruner:
         clock=CLOCK,
         settings=settings.audit,
     )
+    made.keeping = keeping
+    return made
 
 
 def witness(settings: Settings) -> Witness:

@@ -31,11 +31,16 @@ def test_a_daemon_signs_what_it_records_and_verify_says_so(store: Daemon) -> Non
     until(lambda: store.records(operation="checkpoint"), what="a checkpoint")
     assert store.stop() == 0
 
+    held = len(store.records())
+
     told = store.told("audit", "verify", "--public-key", key)
 
     assert told["good"]
     journal, database = told["sources"]
-    assert journal["records"] == database["records"] == len(store.records())
+    assert journal["records"] == database["records"] == held
+    (verified,) = store.records(operation="audit_verify")
+    assert verified["detail"]["good"]
+    assert [one["records"] for one in verified["detail"]["sources"]] == [held, held]
     assert journal["findings"] == journal["remarks"] == []
     own = list((store.state / "checkpoints" / NODE).iterdir())
     copy = {
@@ -60,6 +65,7 @@ def test_verify_tells_tampered_from_unreadable(store: Daemon) -> None:
     changed = store.cli("audit", "verify", "--journal", "--json")
 
     assert changed.returncode == 1
+    assert store.records(operation="audit_verify")[-1]["detail"]["good"] is False
     (found,) = json.loads(changed.stdout)["sources"][0]["findings"]
     assert (found["fault"], found["where"]) == ("changed", f"{NODE}/worker-1:2")
     assert store.cli("audit", "verify", "--database").returncode == 0
@@ -115,6 +121,12 @@ def test_retention_is_asked_for_and_planned_by_command(store: Daemon) -> None:
     until(lambda: store.records(operation="checkpoint"), what="a checkpoint")
     assert store.told("audit", "retention", "--plan") == []
     assert store.told("audit", "retention", "--run") == {"asked": True}
+    longer = store.told("contract", "change", "main", "--retention-days", "2560")
+    held = store.told("contract", "hold", "main", "--reason", "case 12/2026")
+    assert (longer["retention_days"], held["hold"]) == (2560, "case 12/2026")
+    assert store.cli("contract", "hold", "main").returncode == 2
+    assert store.told("contract", "hold", "main", "--release")["hold"] == ""
+    assert store.cli("contract", "hold", "main", "--release").returncode == 1
     assert store.stop() == 0
     assert store.told("audit", "retention", "--run") == []
     assert store.cli("audit", "verify").returncode == 0

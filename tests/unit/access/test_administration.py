@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from server.access.devices import Offer, Package
 from server.auth import certificates, records
+from server.auth.keeping import kept_longer
 from server.auth.keys import KeyRefusedError, parse_certificate, spki_sha256
 from server.auth.snapshot import Factors, LoginState
 from server.auth.tables import LOGIN
-from server.db.engine import writing
+from server.db.engine import reading, writing
 from server.model.errors import (
     ExistsError,
     LimitError,
@@ -315,6 +316,30 @@ def test_purge_is_a_step_of_its_own(store: Accounts) -> None:
     assert store.erased == [contract["id"]]
     with pytest.raises(NotFoundError):
         store.administration.contracts.purge("main")
+
+
+def test_a_hold_is_on_record_and_outlives_its_contract(store: Accounts) -> None:
+    """Who holds what since when and why; a name used twice is held by either."""
+    contracts = store.administration.contracts
+    with pytest.raises(ValueError, match="why"):
+        contracts.hold("main", " ")
+    with pytest.raises(NotFoundError):
+        contracts.release("main")
+    contracts.change("main", retention_days=730)
+    assert _keeping(store) == {"main": 730}
+
+    contracts.hold("main", "case 12/2026")
+    contracts.remove("main")
+    contracts.add("main")
+
+    assert _keeping(store) == {"main": None}
+    told = store.records(operation="admin.contract.hold", phase="intent")[-1]["detail"]
+    assert (told["before"]["hold"], told["after"]["hold"]) == ("", "case 12/2026")
+
+
+def _keeping(store: Accounts) -> dict[str, int | None]:
+    with reading(store.engine) as connection:
+        return kept_longer(connection)
 
 
 def test_the_verbs_work_on_postgresql_too(

@@ -275,7 +275,8 @@ def test_paths_that_no_record_names_are_forgotten(
     writer = open_engine(database_url, Role.AUDIT_WRITER)
     with writing(writer) as connection:
         connection.execute(sa.delete(RECORDS).where(RECORDS.c.operation != "list"))
-        while remove_unused(connection, 100):
+        last = 0
+        while last := remove_unused(connection, last, 100):
             pass
     writer.dispose()
 

@@ -1,22 +1,30 @@
 """Retention takes what is due, leaves a stub that verifies, and survives a crash."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from server.audit import segment
+from server.audit import find, segment
+from server.audit import released as released_module
 from server.audit.checkpoint import KEYS
 from server.audit.exported import verify_export
 from server.audit.gate import Gate
+from server.audit.query import Query
 from server.audit.recorder import Recorder
 from server.audit.released import RowDropper, retentions
 from server.audit.retention import Due, Pruner
 from server.audit.segment import Segment
+from server.audit.tables import RECORDS
 from server.audit.verify import Fault
+from server.db.engine import Role, open_engine, reading
 from server.model.errors import UnavailableError
 from tests.support.proof import SYSTEM, SignedTrail
-from tests.support.trail import NODE, audit_settings, read_stream
+from tests.support.trail import NODE, audit_settings, event, read_stream
 
 ONE = f"{NODE}/worker-1"
 
@@ -199,6 +207,104 @@ def test_the_archive_holds_what_went_and_verifies_alone(
 def _verified(trail: SignedTrail, files: Sequence[Path]) -> list[object]:
     beside = type(trail.own)(files[0].parent.parent)
     return [verify_export(path, None, [beside], root=trail.root) for path in files]
+
+
+def test_a_held_contracts_records_never_go(trail: SignedTrail) -> None:
+    """A hold binds while it lasts; the other streams go on losing what is due."""
+    held = pruner(trail)
+    held.keeping = lambda: {"main": None}
+
+    dropped = prune(trail, held)
+
+    assert {due.stream for due in dropped} == {f"{NODE}/keeper"}
+    assert first_seq(trail) == 1
+    assert retentions(trail.own)[-1].policy == "days 1; main held"
+
+    assert ONE in {due.stream for due in prune(trail, pruner(trail))}
+    record(trail)
+    assert trail.verify_journals().findings == []
+    assert trail.verify_database().findings == []
+
+
+def test_a_contract_keeps_its_records_for_its_own_time(trail: SignedTrail) -> None:
+    """Two days instead of one: the second day stays, the first goes."""
+    longer = pruner(trail)
+    longer.keeping = lambda: {"main": 2, "branch": 30}
+
+    dropped = prune(trail, longer)
+
+    assert ONE in {due.stream for due in dropped}
+    lines = trail.lines("worker-1")
+    assert not any(b"/private/0-" in line for line in lines)
+    assert any(b"/private/1-" in line for line in lines)
+
+
+def test_accounts_that_cannot_be_asked_drop_nothing(trail: SignedTrail) -> None:
+    """Whether a contract is held is not known then."""
+
+    def away() -> dict[str, int | None]:
+        raise UnavailableError("The accounts database does not answer.")
+
+    blind = pruner(trail)
+    blind.keeping = away
+
+    with pytest.raises(UnavailableError):
+        prune(trail, blind)
+    assert first_seq(trail) == 1
+
+
+def test_recording_and_searching_go_on_while_a_month_is_deleted(
+    trail: SignedTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few rows a transaction: between two of them the recorder takes new records."""
+    monkeypatch.setattr(released_module, "_ROWS", 20)
+    prune(trail, pruner(trail))
+    released = RowDropper(trail.own)
+    released.look()
+    recorder = Recorder(trail.journal, trail.url, node=NODE, released=released)
+    worker = trail.open("worker-1")
+    left: list[int] = []
+
+    for number in range(5):
+        worker.append(event(number, path=f"/private/new-{number}"))
+        worker.settle()
+        recorder.step()
+        assert released.pending
+        left.append(_rows(trail, f"/private/new-{number}"))
+    worker.close()
+
+    assert recorder.drain(30)
+    assert all(before > after for before, after in pairwise(left))
+    assert trail.verify_database().findings == []
+
+
+def _rows(trail: SignedTrail, newest: str) -> int:
+    """How many rows there are; the newest can be found already."""
+    engine = open_engine(trail.url, Role.AUDIT_READER)
+    with reading(engine) as connection:
+        (found,) = find.records(connection, Query(path=newest))
+        assert found["path"] == newest
+        asked = sa.select(sa.func.count()).select_from(RECORDS)
+        count = connection.execute(asked).scalar_one()
+    engine.dispose()
+    return count
+
+
+def test_room_is_given_back_when_much_has_gone(trail: SignedTrail) -> None:
+    """A file that once held ten times as much does not stay as large for ever."""
+    path = trail.folder / "audit.db"
+    before = path.stat().st_size
+    trail.clock.days = 4
+    prune(trail, pruner(trail))
+
+    record(trail)
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    assert path.stat().st_size < before
+    assert unused * 5 <= pages
 
 
 def test_without_its_archive_nothing_is_dropped(
