@@ -18,18 +18,18 @@ a whole, and so does the stream behind it.
 import gzip
 import logging
 import os
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from server.audit import heads, segment
 from server.audit.checkpoint import KEYS, RETENTION, CheckpointFolder, Witness
 from server.audit.gate import Gate
+from server.audit.keeping import Keeping, Limits, is_kept
 from server.audit.keys import SigningKeys
 from server.audit.released import RowDropper, dropped, retentions
 from server.audit.segment import Segment
@@ -48,11 +48,6 @@ from server.settings.schema import AuditSettings
 log = logging.getLogger(__name__)
 
 DAY_US: Final = 86_400_000_000
-_CONTRACT: Final = re.compile(rb'"contract":"([a-z0-9-]+)"')
-"""In a canonical line; one more, within a record's detail, keeps it too."""
-
-Keeping = Mapping[str, int | None]
-"""By contract, for how many days its records are kept; None while they are held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +66,6 @@ class Due:
     def count(self) -> int:
         """How many records go."""
         return self.head.seq - self.first + 1
-
-
-class _Limits(NamedTuple):
-    """When records are due."""
-
-    before: str
-    """Those before this time, as a rule."""
-    longer: Mapping[str, str]
-    """The same for contracts that keep theirs longer; empty: never."""
-    policy: str
-    """All that in words, as it is signed."""
-
-    @property
-    def first(self) -> str:
-        """The earliest of these times."""
-        return min([self.before, *filter(None, self.longer.values())])
 
 
 class Pruner:
@@ -141,14 +120,14 @@ class Pruner:
                 plan.append(due)
         return plan
 
-    def _limits(self) -> "_Limits":
+    def _limits(self) -> Limits:
         """The times before which records are due."""
         longer = {
             name: days
             for name, days in self.keeping().items()
             if days is None or days > self._days
         }
-        return _Limits(
+        return Limits(
             self._before(self._days),
             {
                 name: "" if days is None else self._before(days)
@@ -210,7 +189,7 @@ class Pruner:
             _remove([one for due in plan for one in due.segments])
         return plan
 
-    def _due(self, stream: str, checkpointed: Head, limits: "_Limits") -> Due | None:
+    def _due(self, stream: str, checkpointed: Head, limits: Limits) -> Due | None:
         folder = self._journal / stream.rpartition("/")[2]
         found = segment.segments(folder)
         recorded = segment.read_recorded(folder).segment
@@ -227,7 +206,7 @@ class Pruner:
                 last = heads.record_at(folder, following.first - 1)
                 time = last.fields["time"] if last else time
             until = max(until, time)
-            if until >= limits.before or _is_kept(one, until, limits.longer):
+            if until >= limits.before or is_kept(one, until, limits.longer):
                 break
             gone.append(one)
             head = Head(following.first - 1, link.fields["prev"])
@@ -362,21 +341,6 @@ def facts(plan: Sequence[Due]) -> list[dict[str, object]]:
         }
         for due in plan
     ]
-
-
-def _is_kept(one: Segment, until: str, longer: Mapping[str, str]) -> bool:
-    """Whether a segment has a record of a contract that keeps its own longer.
-
-    Args:
-        one: The segment.
-        until: The time of its latest record.
-        longer: By contract, the time before which its records are due.
-    """
-    wanted = {name.encode() for name, before in longer.items() if until >= before}
-    if not wanted:
-        return False
-    with one.open() as file:
-        return any(name in wanted for line in file for name in _CONTRACT.findall(line))
 
 
 def _remove(found: Sequence[Segment]) -> None:

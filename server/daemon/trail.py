@@ -9,8 +9,9 @@ from server.audit.act import Act
 from server.audit.checkpoint import CheckpointFolder, Witness
 from server.audit.gate import Gate
 from server.audit.journal import Journal
+from server.audit.keeping import Keeping
 from server.audit.keys import SigningKeys
-from server.audit.retention import Keeping, Pruner
+from server.audit.retention import Pruner
 from server.model.clock import SystemClock
 from server.model.errors import UnavailableError
 from server.model.event import Fields, actor_fields
