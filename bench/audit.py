@@ -1,19 +1,23 @@
 """The audit index at size: its size on disk, how fast it is made, how fast it answers.
 
-    python bench/audit.py --rows 10000000
+    python bench/audit.py --rows 10000000 --verify --retention
 
 A made-up office (bench/office.py) writes two journals, the recorder brings them into a
-SQLite file, and each question is asked cold (the file's pages dropped from the page
-cache by posix_fadvise, a new connection) and warm (the best of five). Times are those
-of the first page, 100 records, whole. The table goes to stdout, progress to stderr.
+SQLite file, or the empty PostgreSQL database of `--url`, and each question is asked
+cold (a SQLite file's pages dropped from the page cache by posix_fadvise, a new
+connection) and warm (the best of five). Times are those of the first page, 100
+records, whole. Then all is verified, and the oldest tenth deleted while searches go on.
+The table goes to stdout, progress to stderr.
 """
 
 import argparse
 import os
 import re
+import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,10 +27,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from office import write_stream
 
-from server.audit import find
+from server.audit import evidence, find
+from server.audit.checkpoint import CheckpointFolder
 from server.audit.query import Query
 from server.audit.recorder import Recorder
-from server.audit.tables import PATHS, RECORDS
+from server.audit.released import RowDropper
+from server.audit.statements import Head
+from server.audit.tables import PATHS, RECORDS, STREAMS
 from server.db.engine import Connection, Engine, Role, open_engine, reading
 
 NODE = "bench"
@@ -36,6 +43,7 @@ SYNC_ROUNDS = 50
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleaning up after itself
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="audit-") as folder:
         _run(Path(folder), options)
 
@@ -44,11 +52,19 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--scratch", type=Path, help="folder; 3 KiB a row are needed")
+    parser.add_argument(
+        "--url", help="an empty PostgreSQL database, in place of SQLite"
+    )
+    parser.add_argument("--verify", action="store_true", help="verify all, timed")
+    parser.add_argument(
+        "--retention", action="store_true", help="delete the oldest tenth, timed"
+    )
     return parser.parse_args()
 
 
 def _run(folder: Path, options: argparse.Namespace) -> None:
-    journal, path = folder / "journal", folder / "audit.db"
+    journal = folder / "journal"
+    url = options.url or f"sqlite:///{folder / 'audit.db'}"
     say(f"one fdatasync of an append here: {_sync_ms(folder):.2f} ms (median)")
     begin = time.monotonic()
     with ProcessPoolExecutor(2) as pool:
@@ -66,28 +82,42 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
         rows = sum(one.result() for one in made)
     say(f"{rows} records written in {time.monotonic() - begin:.0f} s")
     load = os.getloadavg()[0]
-    seconds, busy = _record(journal, path, rows)
-    size, journals = path.stat().st_size, sum(f.stat().st_size for f in _files(journal))
+    seconds, busy = _record(journal, url, rows)
+    size = _size(url)
+    journals = sum(one.stat().st_size for one in journal.rglob("*.jsonl"))
     print(f"{rows:,} records; {os.cpu_count()} cores, load before {load:.1f}")
     print(
-        f"journals {_mib(journals)}, audit.db {_mib(size)}, {size // rows} bytes a row"
+        f"journals {_mib(journals)}, database {_mib(size)}, {size // rows} bytes a row"
     )
     print(
         f"recorded at {rows / seconds:,.0f} rows/s ({rows / busy:,.0f} per CPU second)"
     )
     print()
-    for found in _files(journal):
-        found.unlink()  # the DB alone is asked from here on
-    _ask_all(path)
+    _ask_all(url)
+    print()
+    if options.verify:
+        _verify(journal, url)
+    if options.retention:
+        _drop_a_tenth(journal, url)
 
 
-def _files(journal: Path) -> list[Path]:
-    return list(journal.rglob("*.jsonl"))
+def _size(url: str) -> int:
+    engine = open_engine(url, Role.AUDIT_READER)
+    with reading(engine) as connection:
+        if connection.dialect.name == "sqlite":
+            asked = (
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            )
+        else:
+            asked = "SELECT pg_database_size(current_database())"
+        found = connection.exec_driver_sql(asked).scalar_one()
+    engine.dispose()
+    return int(found)
 
 
-def _record(journal: Path, path: Path, rows: int) -> tuple[float, float]:
+def _record(journal: Path, url: str, rows: int) -> tuple[float, float]:
     """Seconds and CPU seconds that the recorder takes for all of it."""
-    recorder = Recorder(journal, f"sqlite:///{path}", node=NODE)
+    recorder = Recorder(journal, url, node=NODE)
     done, told = 0, 0
     begin, busy = time.monotonic(), time.process_time()
     while copied := recorder.step():
@@ -100,18 +130,91 @@ def _record(journal: Path, path: Path, rows: int) -> tuple[float, float]:
     return taken
 
 
-def _ask_all(path: Path) -> None:
-    engine = open_engine(f"sqlite:///{path}", Role.AUDIT_READER)
+def _verify(journal: Path, url: str) -> None:
+    """How fast every link is computed again, and every row held against its record."""
+    for name, check in (
+        (
+            "journals",
+            lambda: evidence.verify_journals(journal, [], node=NODE, root=None),
+        ),
+        (
+            "database",
+            lambda: evidence.verify_database(url, [], root=None, strict=False),
+        ),
+    ):
+        say(f"verifying the {name}")
+        begin = time.monotonic()
+        report = check()
+        seconds = time.monotonic() - begin
+        chained = [one for one in report.findings if one.fault != "key"]  # unsigned
+        print(
+            f"verify, {name}: {report.records / seconds:,.0f} records/s, "
+            f"{len(chained)} findings"
+        )
+
+
+class _Tenth(RowDropper):
+    """Lets go of the beginning of each stream."""
+
+    def __init__(self, folder: Path, heads: dict[str, Head]) -> None:
+        super().__init__(CheckpointFolder(folder))
+        self._heads = heads
+
+    def heads(self) -> dict[str, Head]:
+        return self._heads
+
+
+def _drop_a_tenth(journal: Path, url: str) -> None:
+    """Delete as the recorder does, while somebody searches without a pause."""
+    engine = open_engine(url, Role.AUDIT_READER)
+    with reading(engine) as connection:
+        known = connection.execute(sa.select(STREAMS.c.stream, STREAMS.c.seq)).all()
+    heads = {stream: Head(seq // 10, "") for stream, seq in known}
+    gone = sum(head.seq for head in heads.values())
+    before, stop = _size(url), threading.Event()
+    waits: list[float] = []
+    searching = threading.Thread(target=_search_on, args=(engine, stop, waits))
+    searching.start()
+    released = _Tenth(journal, heads)
+    released.look()
+    recorder = Recorder(journal, url, node=NODE, released=released)
+    steps: list[float] = []
+    while not steps or released.pending:
+        begin = time.monotonic()
+        recorder.step()
+        steps.append(time.monotonic() - begin)
+        if len(steps) % 100 == 0:
+            say(f"{len(steps)} transactions of deletion")
+    stop.set()
+    searching.join()
+    recorder.drain(1)
+    engine.dispose()
+    print(
+        f"retention: {gone:,} rows in {sum(steps):.0f} s, {len(steps)} transactions, "
+        f"median {statistics.median(steps) * 1000:.0f} ms, "
+        f"longest {max(steps) * 1000:.0f} ms; searches meanwhile: {len(waits)}, median "
+        f"{statistics.median(waits):.1f} ms, longest {max(waits):.0f} ms; "
+        f"{_mib(before)} before, {_mib(_size(url))} after"
+    )
+
+
+def _search_on(engine: Engine, stop: threading.Event, waits: list[float]) -> None:
+    while not stop.is_set():
+        waits.append(_timed(engine, Query(login="saito11", operation="mkdir"))[0])
+
+
+def _ask_all(url: str) -> None:
+    engine = open_engine(url, Role.AUDIT_READER)
     with reading(engine) as connection:
         questions = _questions(connection)
     print("| question | records | warm ms | cold ms | along |")
     print("|---|---|---|---|---|")
     for name, query in questions.items():
-        cold = _cold(engine, path, query)
+        cold = _cold(engine, query)
         warm = min(_timed(engine, query)[0] for _ in range(WARM_ROUNDS))
         count = _timed(engine, query)[1]
         plan = ", ".join(_indexes(engine, query))
-        print(f"| {name} | {count} | {warm:.1f} | {cold:.1f} | {plan} |", flush=True)
+        print(f"| {name} | {count} | {warm:.1f} | {cold} | {plan} |", flush=True)
     engine.dispose()
 
 
@@ -204,25 +307,29 @@ def _timed(engine: Engine, query: Query) -> tuple[float, int]:
     return (time.perf_counter() - begin) * 1000, len(found)
 
 
-def _cold(engine: Engine, path: Path, query: Query) -> float:
+def _cold(engine: Engine, query: Query) -> str:
+    if engine.dialect.name != "sqlite":
+        return "-"  # the server's own memory cannot be emptied from here
     engine.dispose()
+    path = Path(str(engine.url.database).removeprefix("file:"))
     for name in (path, path.with_name(path.name + "-wal")):
         if name.exists():
             fd = os.open(name, os.O_RDONLY)
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(fd)
-    return _timed(engine, query)[0]
+    return f"{_timed(engine, query)[0]:.1f}"
 
 
 def _indexes(engine: Engine, query: Query) -> list[str]:
     """The indexes that the statements of a search go along, in order."""
     found: dict[str, None] = {}
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
     with _overhearing(engine) as told, reading(engine) as connection:
         find.page(connection, query)
         for text, values in [one for one in told if one[0].startswith("SELECT")]:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)
+            plan = connection.exec_driver_sql(f"{explain} {text}", values)
             for row in plan:
-                found.update(dict.fromkeys(re.findall(r"ix_\w+|path_\w+s\b", row[3])))
+                found.update(dict.fromkeys(re.findall(r"ix_\w+|path_\w+s\b", row[-1])))
     return [name.removeprefix("ix_records_") for name in found]
 
 
