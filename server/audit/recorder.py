@@ -45,9 +45,11 @@ log = logging.getLogger(__name__)
 BATCH_RECORDS: Final = 10_000
 _LARGE: Final = 3
 """So many times more while catching up: fewer pages are written again and again."""
-_PRAGMAS: Final = ("cache_size=-196608", "wal_autocheckpoint=24576")
-"""192 MiB of pages and a WAL of 192 MiB: a rebuild touches index pages all over. What
-it took is given back when it has caught up."""
+_SHORT_WAY: Final = ("cache_size=-65536", "wal_autocheckpoint=2048", "shrink_memory")
+"""A WAL of 16 MiB, so that folding it in keeps no new record waiting for long."""
+_LONG_WAY: Final = ("cache_size=-196608", "wal_autocheckpoint=24576")
+"""192 MiB of pages and of WAL: a rebuild touches index pages all over. What it took is
+given back when it has caught up."""
 _POLL_S: Final = 0.1
 _RETRY_S: Final = 0.5
 _BREATH_S: Final = 0.01
@@ -156,18 +158,24 @@ class Recorder:
             return 0
         self._write(rows, ready)
         self._publish(ready)
-        self._catching_up = self._catching_up or len(rows) >= BATCH_RECORDS // 2
+        if not self._catching_up and len(rows) >= BATCH_RECORDS // 2:
+            self._catching_up = True
+            self._set(_LONG_WAY)
         return len(rows)
 
     def _shrink(self) -> None:
         """Give back the pages of a long way."""
-        if not self._catching_up or self._engine is None:
-            return
-        self._catching_up = False
-        self._store.forget()
-        if self._engine.dialect.name == "sqlite":
+        if self._catching_up:
+            self._catching_up = False
+            self._store.forget()
+            self._set(_SHORT_WAY)
+
+    def _set(self, pragmas: tuple[str, ...]) -> None:
+        """For the one connection that SQLite's engine has."""
+        if self._engine is not None and self._engine.dialect.name == "sqlite":
             with self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA shrink_memory")
+                for pragma in pragmas:
+                    connection.exec_driver_sql(f"PRAGMA {pragma}")
 
     def _fence(self) -> int:
         """One batch, with every error logged; the thread's top."""
@@ -212,13 +220,11 @@ class Recorder:
             raise
         self._opened = self._file.look()
         self._engine = engine
+        self._set(_LONG_WAY if self._catching_up else _SHORT_WAY)
 
     def _load(self, engine: Engine) -> None:
         """Take up every stream of this node where the DB has it."""
         with engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                for pragma in _PRAGMAS:
-                    connection.exec_driver_sql(f"PRAGMA {pragma}")
             known = {
                 row.stream: row for row in connection.execute(sa.select(STREAMS)).all()
             }

@@ -100,12 +100,7 @@ def keeper(start: Start, link: Link) -> int:
             clock=CLOCK,
             trash_days=settings.storage.trash_days,
         )
-        pruning = DailyPruning(
-            pruner(settings, partial(kept_longer, settings)),
-            released,
-            places.retention_request,
-            clock=CLOCK,
-        )
+        pruning = _pruning(settings, released)
         watch = ClockWatch(CLOCK)
         jobs = [
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
@@ -122,6 +117,15 @@ def keeper(start: Start, link: Link) -> int:
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)
     return 0
+
+
+def _pruning(settings: Settings, released: RowDropper) -> DailyPruning:
+    return DailyPruning(
+        pruner(settings, partial(kept_longer, settings)),
+        released,
+        Places(settings).retention_request,
+        clock=CLOCK,
+    )
 
 
 def _checkpointer(settings: Settings) -> Checkpointer:
