@@ -15,9 +15,10 @@ from server.access.device_state import lock_device
 from server.audit.gate import Gate
 from server.auth import live, records
 from server.auth.records import RowMap
+from server.auth.snapshot import DeviceState
 from server.auth.tables import DEVICE, DEVICE_USE
 from server.db.engine import Connection, DatabaseError
-from server.model.errors import RefusedError, UnavailableError
+from server.model.errors import NotFoundError, RefusedError, UnavailableError
 from server.model.identity import LoginKind
 from server.model.operation import Operation, Stage
 from server.model.session import Session
@@ -89,6 +90,9 @@ class OwnAccount:
     def lock(self, device: str) -> Facts:
         """Lock one of the login's devices and cut its sessions.
 
+        One that is locked already is let be: each device can be locked once, so nobody
+        keeps the accounts busy by asking again and again.
+
         Returns:
             `device`, `state`, `sessions_cut`, `cut_ms` and `workers_pending`.
 
@@ -97,6 +101,13 @@ class OwnAccount:
             RefusedError: An intake login's session, or a cut one; recorded.
             UnavailableError: The accounts or the trail cannot be written.
         """
+        state = self._state_of(device)
+        if state in {None, DeviceState.LOCKED}:
+            with self._act("lock"):
+                if state is None:
+                    raise NotFoundError(f"You have no device {device!r}.")
+                nothing = {"sessions_cut": 0, "cut_ms": 0, "workers_pending": 0}
+                return {"device": device, "state": state, **nothing}
         account = f"{self._actor.login}@{self._actor.contract}"
         facts = lock_device(
             self._clerk, account, device, permit=self._permit, wait_s=CUT_WAIT_S_MAX
@@ -129,15 +140,28 @@ class OwnAccount:
         with self._act(command):
             raise RefusedError(message, stage=Stage.REQUEST, rule=rule)
 
+    def _state_of(self, device: str) -> str | None:
+        """A device's state; None: the login has none of this name."""
+        with self._reading() as connection:
+            row = records.find(
+                connection, DEVICE, login_id=self._actor.login_id, name=device
+            )
+        return None if row is None else str(row["state"])
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._clerk.read() as connection:
+                yield connection
+        except DatabaseError as error:
+            raise UnavailableError(_UNAVAILABLE) from error
+
     @contextmanager
     def _look(self, command: str) -> Iterator[Connection]:
         with self._act(command):
             self._gate.require_room(Operation.COMMAND)
-            try:
-                with self._clerk.read() as connection:
-                    yield connection
-            except DatabaseError as error:
-                raise UnavailableError(_UNAVAILABLE) from error
+            with self._reading() as connection:
+                yield connection
 
     @contextmanager
     def _act(self, command: str) -> Iterator[None]:

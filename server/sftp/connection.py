@@ -223,11 +223,18 @@ class Connection(ServerInterface):
         return True
 
     def _takes(self, chanid: int, service: DataPath | Command) -> bool:
-        """Whether the channel was free and is this service's now."""
+        """Whether the channel was free and is this service's now.
+
+        Commands come one at a time, or they could be asked for faster than the threads
+        that answer them end.
+        """
         with self._lock:
             if self._draining or self._serves(chanid):
                 return False
             self._forget_ended()
+            alone = isinstance(service, Command)
+            if alone and any(isinstance(s, Command) for s in self._services.values()):
+                return False
             self._services[chanid] = service
         return True
 

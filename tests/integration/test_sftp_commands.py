@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from paramiko.sftp_client import SFTPClient
+from paramiko.ssh_exception import SSHException
 
 from tests.support.openssh import OpenSsh
 from tests.support.sftp import PASSWORD, Person, SftpHouse, new_key, open_house
@@ -125,6 +126,23 @@ def test_nothing_is_read_on_after_the_lock_while_the_answer_is_on_its_way(
         until(lambda: probe.gone, what="the connection is cut")
 
 
+def test_asking_again_and_again_keeps_nobody_busy(
+    house: SftpHouse, client: OpenSsh, phone: OpenSsh, alice: Person
+) -> None:
+    """A device is locked once; commands of a connection come one at a time."""
+    assert phone.sftp("ls").returncode == 0
+    for _ in range(2):
+        assert client.ssh("lock", "phone").returncode == 0
+    assert len(house.records(operation=LOCK, outcome="done")) == 1
+
+    with probing(house) as probe:
+        probe.log_in("alice", key_of(alice.key), PASSWORD)
+        running = probe.transport.open_session(window_size=0, timeout=10)
+        running.exec_command("devices")
+        with pytest.raises(SSHException):
+            probe.channel().exec_command("devices")
+
+
 def test_only_own_devices_can_be_locked(
     house: SftpHouse, client: OpenSsh, alice: Person
 ) -> None:
@@ -137,8 +155,11 @@ def test_only_own_devices_can_be_locked(
         assert done.returncode != 0, name
         assert not done.stdout
 
-    assert not house.records(operation=LOCK, phase="intent")
-    assert {one["login"] for one in house.records(operation=LOCK)} == {alice.name}
+    assert not house.records(operation=LOCK)
+    failed = house.records(operation="command", outcome="failed")
+    assert {(one["login"], one["reason"]) for one in failed} == {
+        (alice.name, "not_found")
+    }
     assert OpenSsh(house, bob, [bob.key]).sftp("ls").returncode == 0
 
 
