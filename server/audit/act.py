@@ -50,6 +50,7 @@ class Act:
     __slots__ = (
         "_facts",
         "_gate",
+        "_id",
         "_kept",
         "_lock",
         "_operation",
@@ -59,7 +60,6 @@ class Act:
         "_who",
         "begun",
         "closed",
-        "id",
     )
 
     def __init__(
@@ -72,7 +72,7 @@ class Act:
         target_raw: str,
     ) -> None:
         """Only `Gate.act` makes one."""
-        self.id = str(ULID())
+        self._id = ""
         self.begun = False
         self.closed = False
         self._gate = gate
@@ -85,6 +85,13 @@ class Act:
         self._kept = False
         self._lock = threading.Lock()  # Guards _facts, begun, closed. Taken before
         # the journal's.
+
+    @property
+    def id(self) -> str:
+        """Its ULID; made when it is asked for, since most looks leave no record."""
+        if not self._id:
+            self._id = str(ULID())
+        return self._id
 
     def note(self, **facts: Unpack[Fields]) -> None:
         """Add facts that all further records of the act carry; details merge."""
@@ -223,10 +230,13 @@ class Act:
 
 
 def _joined(noted: Fields, facts: Fields) -> Fields:
+    if not facts:
+        return noted.copy()
     joined: Fields = {**noted, **without_empty(facts)}
-    before, after = noted.get("detail"), facts.get("detail")
-    if isinstance(before, dict) and isinstance(after, dict):
-        joined["detail"] = {**before, **after}
+    if "detail" in facts:
+        before, after = noted.get("detail"), facts["detail"]
+        if isinstance(before, dict) and isinstance(after, dict):
+            joined["detail"] = {**before, **after}
     return joined
 
 

@@ -134,18 +134,23 @@ class DataPath:
 
     def _work(self) -> None:
         waiting = self.inflow.waiting
-        if waiting:
-            self._answering = True
+        if not (waiting or self._train.waiting or self._input_over or self._goes_on):
+            return
+        self._answering = True
         all_answered = self._answer_all()
         self._depart()
         self.inflow.settle()
         self._grant()
         if waiting:
             self._answered_ns = self._clock.mono_ns()
-            self._answering = False
+        self._answering = False
         over = self._requests.ended or (self._input_over and all_answered)
         if over and not self._train.waiting and self._clear.is_set():
             self._finish()
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._requests.busy or self._requests.ended
 
     def _answer_all(self) -> bool:
         """Answer whole requests while the train has room; whether none is left."""

@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from server.sftp.inflow import HEAD_BYTES, Inflow
 from server.sftp.memory import block
-from server.sftp.packetizer import BoundedPacketizer, data_message
+from server.sftp.packetizer import BoundedPacketizer
 from server.sftp.train import Departure, padding_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _LENGTH: Final = struct.Struct(">I")
 _DATA_HEAD: Final = struct.Struct(">BBII")
 """Padding length, type, channel, data length."""
+_MESSAGE: Final = struct.Struct(">BII")
+"""Type, channel, data length."""
+_ONE: Final = struct.Struct(">B")
 _TAG_BYTES: Final = 16
 _BLOCK_BYTES: Final = 16
 _RECEIVE_BYTES: Final = 256 * 1024
@@ -277,15 +280,8 @@ class GcmPacketizer(BoundedPacketizer):
         """
         if self._sealer is None:
             super().send_message(data)
-            return
-        payload = data.asbytes()
-        padding = padding_of(len(payload) - HEAD_BYTES + 1)
-        length = 1 + len(payload) + padding
-        head = _LENGTH.pack(length)
-        plain = b"".join((bytes((padding,)), payload, bytes(padding)))
-        with self._writing:
-            nonce = self._nonces_out.take()
-            self._transmit(head + self._sealer.encrypt(nonce, plain, head), 1)
+        else:
+            self._send(data.asbytes())
 
     @override
     def send_data(self, channel: int, departure: Departure) -> None:
@@ -297,13 +293,26 @@ class GcmPacketizer(BoundedPacketizer):
         if self._sealer is None:
             super().send_data(channel, departure)
             return
-        if departure.first:
-            self.send_message(data_message(channel, departure.first))
+        first = departure.first
+        if first:
+            self._send(_MESSAGE.pack(MSG_CHANNEL_DATA, channel, len(first)) + first)
+        if not departure.wagons:
+            return
         with self._writing:
             encrypt_into, nonces = self._sealer.encrypt_into, self._nonces_out
             for head, plain, sealed, _ in departure.wagons:
                 encrypt_into(nonces.take(), plain, head, sealed)
             self._transmit(departure.whole, len(departure.wagons))
+
+    def _send(self, payload: bytes) -> None:
+        """Encrypt and send one message."""
+        padding = padding_of(len(payload) - _MESSAGE.size)
+        head = _LENGTH.pack(1 + len(payload) + padding)
+        plain = b"".join((_ONE.pack(padding), payload, bytes(padding)))
+        with self._writing:
+            if self._sealer is not None:
+                nonce = self._nonces_out.take()
+                self._transmit(head + self._sealer.encrypt(nonce, plain, head), 1)
 
     def _transmit(self, out: bytes | memoryview, packets: int) -> None:
         """Send encrypted packets; the lock is held."""

@@ -25,6 +25,9 @@ _DATA_BYTES_MAX: Final = 65536
 """In a packet, however much the client would take: the slots must stay handy."""
 
 
+_NOTHING: Final = memoryview(b"")
+
+
 class Wagon(NamedTuple):
     """A filled slot, ready to be encrypted where it lies."""
 
@@ -42,7 +45,7 @@ class Departure(NamedTuple):
     """What goes out at once."""
 
     first: bytes
-    """Data for a packet of its own: what an earlier window has cut off."""
+    """Data for a packet of its own: short replies, or what a window has cut off."""
     wagons: list[Wagon]
     """Behind it, in their order."""
     whole: memoryview
@@ -93,6 +96,9 @@ class Train:
 
     def add(self, reply: bytes) -> None:
         """Append a reply; there must be room for it."""
+        if not self._used and len(self._left) + len(reply) <= self._data_bytes:
+            self._left += reply  # alone, or with others like it: it needs no slot
+            return
         self._write(self._used, reply)
         self._used += len(reply)
 
@@ -118,6 +124,8 @@ class Train:
         """What may go out now within `window` reply bytes; it counts as sent."""
         first, self._left = self._left[:window], self._left[window:]
         window -= len(first)
+        if self._sent == self._used:
+            return Departure(first, [], _NOTHING)
         wagons: list[Wagon] = []
         begin = self._sent // self._data_bytes * self._stride
         end = begin

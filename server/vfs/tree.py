@@ -85,6 +85,7 @@ class Tree:
         self._actor = actor
         self._accounts = accounts
         self._made_ns = made_ns
+        self._own = Root(actor.contract_id, PRIVATE, actor.login_id)
         self._rules = private
 
     def place(self, path: VirtualPath) -> Place:
@@ -159,12 +160,11 @@ class Tree:
             raise RightsRefusedError(
                 "This login has no files of its own.", rule="no_private"
             )
-        root = Root(actor.contract_id, PRIVATE, actor.login_id)
         rules = self._rules
         return Place(
             path,
             "/private",
-            _location(root, path.parts[1:], rules),
+            _location(self._own, path.parts[1:], rules),
             rights,
             passable=False,
             rules=rules,

@@ -410,11 +410,11 @@ def test_a_long_copy_goes_on_in_steps(
     requests.reply(memoryview(packet + wire.string(target) + wire.u64(0)), train)
     steps = 1
     while requests.busy:
-        assert not train.used
+        assert not train.waiting
         requests.go_on(train)
         steps += 1
 
     assert steps == 4
-    assert train.used
+    assert train.waiting
     assert client.close(target).status == OK
     assert client.get("b") == b"0123456789"

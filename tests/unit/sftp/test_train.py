@@ -76,11 +76,30 @@ def test_what_was_added_leaves_in_order(steps: list[tuple[str, int]]) -> None:
 def test_padding_tells_nothing_of_earlier_replies() -> None:
     """What lay in the slot before must not go out behind a shorter reply."""
     train = Train(channel=7, data_bytes=DATA_BYTES, capacity=CAPACITY)
-    train.add(b"s" * DATA_BYTES)
+    read(train, b"s" * (DATA_BYTES - 13))
     data_of(train.leave(DATA_BYTES))
     train.through()
-    train.add(b"short")
+    read(train, b"short")
 
     (wagon,) = train.leave(DATA_BYTES).wagons
 
     assert b"s" * 4 not in bytes(wagon.plain).replace(b"short", b"")
+
+
+def read(train: Train, content: bytes) -> None:
+    """Content that a READ finds goes to its place."""
+    at = 0
+    for gap in train.gaps(train.used + 13, len(content)):
+        gap[:] = content[at : at + len(gap)]
+        at += len(gap)
+    train.extend(b"h" * 13, len(content))
+
+
+def test_short_replies_leave_together_and_touch_no_memory() -> None:
+    """An idle drive that looks at files holds no train for it."""
+    train = Train(channel=7, data_bytes=DATA_BYTES, capacity=CAPACITY)
+    train.add(b"one")
+    train.add(b"two")
+
+    assert train.leave(DATA_BYTES).first == b"onetwo"
+    assert train._memory is None
