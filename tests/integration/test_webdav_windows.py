@@ -132,6 +132,14 @@ def test_a_file_is_copied_into_the_drive_and_keeps_its_time(explorer: Replay) ->
     (found,) = explorer.ask("PROPFIND", path, b"", Depth="0").found()
     assert found.text("getcontentlength") == "7000"
     assert found.text("getlastmodified") == MODIFIED
+    asked = (
+        '<D:propfind xmlns:D="DAV:" xmlns:Z="urn:schemas-microsoft-com:"><D:prop>'
+        "<Z:Win32CreationTime/><Z:Win32LastModifiedTime/><Z:Win32FileAttributes/>"
+        "</D:prop></D:propfind>"
+    )
+    (kept,) = explorer.ask("PROPFIND", path, asked, Depth="0").found()
+    told = [node.text for node in kept.properties.values()]
+    assert told == [MODIFIED, MODIFIED, "00000020"]
     got = explorer.ask("GET", path)
     assert got.body == b"content" * 1000
     assert got.etag == found.text("getetag")
