@@ -15,6 +15,7 @@ from server.access.devices import Devices
 from server.access.folders import Folders, Groups
 from server.access.lines import Lines
 from server.access.logins import Logins
+from server.access.quotas import Quotas
 from server.access.windows import Windows
 from server.auth import live
 from server.auth.accounts import read_revision
@@ -125,6 +126,7 @@ class Administration:
         self.authorities: Final = Authorities(bureau)
         self.folders: Final = Folders(bureau)
         self.groups: Final = Groups(bureau)
+        self.quotas: Final = Quotas(bureau)
         self.sessions: Final = LiveSessions(bureau)
         self.bans: Final = SourceBans(bureau)
 

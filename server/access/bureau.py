@@ -102,6 +102,8 @@ class Bureau(Clerk):
     keys: KeyStore
     erase: Callable[[str], None]
     """Remove all files of a contract, by its id (from the storage)."""
+    recount: Callable[[str], None]
+    """Have the quotas of a contract counted anew, by its id (likewise)."""
 
 
 class _Reading(AbstractContextManager[Connection]):

@@ -175,6 +175,8 @@ def _shown(row: RowMap) -> Facts:
     return {
         "id": row["id"],
         "name": row["name"],
+        "quota_bytes": row["quota_bytes"],
+        "quota_files": row["quota_files"],
         "added": moment(row["added_us"]),
         "removed": moment(row["removed_us"]),
         "retention_days": row["retention_days"],

@@ -129,7 +129,12 @@ class Folders:
                     )
                     if grant["subject_id"] in subjects
                 ]
-                told: Facts = {"folder": folder["name"], "grants": grants}
+                told: Facts = {
+                    "folder": folder["name"],
+                    "grants": grants,
+                    "quota_bytes": folder["quota_bytes"],
+                    "quota_files": folder["quota_files"],
+                }
                 found.append({**told, **_shown(_rules(folder))})
         return found
 

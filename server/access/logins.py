@@ -165,6 +165,8 @@ class Logins:
         return {
             **_shown(contract["name"], login),
             "id": login["id"],
+            "quota_bytes": login["quota_bytes"],
+            "quota_files": login["quota_files"],
             "devices": names,
             "enrolment_until": moment(login["enrolment_until_us"]),
         }

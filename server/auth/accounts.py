@@ -41,6 +41,7 @@ from server.model.charset import Charset
 from server.model.folder import CaseRule, FolderRules, MacFiles
 from server.model.identity import LoginKind
 from server.model.operation import parse_rights
+from server.model.quota import Quota
 
 _LIVING_CONTRACT: Final = CONTRACT.c.removed_us.is_(None)
 
@@ -73,6 +74,7 @@ def load_snapshot(connection: Connection) -> Snapshot:
                 name=row.name,
                 device_ca=row.device_ca,
                 authorities=authorities.get(row.id, ()),
+                quota=_quota(row),
             )
             for row in connection.execute(select(CONTRACT).where(_LIVING_CONTRACT))
         ),
@@ -173,7 +175,12 @@ def _login(row: Row[*tuple[Any, ...]]) -> Login:
         credentials_us=row.credentials_us,
         enrolment_hash=row.enrolment_hash,
         enrolment_until_us=row.enrolment_until_us,
+        quota=_quota(row),
     )
+
+
+def _quota(row: Row[*tuple[Any, ...]]) -> Quota:
+    return Quota(bytes=row.quota_bytes, files=row.quota_files)
 
 
 def _device(row: Row[*tuple[Any, ...]]) -> Device:
@@ -200,6 +207,7 @@ def _folder(row: Row[*tuple[Any, ...]]) -> Folder:
         rules=FolderRules(
             case=CaseRule(row.case_rule), mac_files=MacFiles(row.mac_files)
         ),
+        quota=_quota(row),
     )
 
 

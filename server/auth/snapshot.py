@@ -11,6 +11,7 @@ from server.model.charset import Charset
 from server.model.folder import USUAL, FolderRules
 from server.model.identity import LoginKind
 from server.model.operation import Right
+from server.model.quota import NO_QUOTA, Quota
 
 
 @unique
@@ -59,6 +60,8 @@ class Contract:
     """PEM of the authority that signs its devices' certificates."""
     authorities: tuple[str, ...] = ()
     """PEM of authorities of its own that do so too."""
+    quota: Quota = NO_QUOTA
+    """Of all that it keeps, trash and staged files too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ class Login:
     """When password or TOTP last changed: sessions that began before are cut."""
     enrolment_hash: str | None = field(default=None, repr=False)
     enrolment_until_us: int | None = None
+    quota: Quota = NO_QUOTA
+    """Of what stands in its own folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +142,8 @@ class Folder:
     contract_id: str
     name: str
     rules: FolderRules = USUAL
+    quota: Quota = NO_QUOTA
+    """Of what stands in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

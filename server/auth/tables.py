@@ -55,6 +55,13 @@ def _seen(when: str) -> list[Column[str]]:
     ]
 
 
+def _quota() -> tuple[Column[int | None], Column[int | None]]:
+    return (
+        Column("quota_bytes", BigInteger, nullable=True),
+        Column("quota_files", BigInteger, nullable=True),
+    )
+
+
 def _named_once(table: Table, *columns: str) -> None:
     """A name is free again once its row is a tombstone."""
     living = table.c.removed_us.is_(None)
@@ -84,6 +91,7 @@ CONTRACT: Final = Table(
     Column("retention_days", Integer, nullable=False, server_default="0"),
     Column("hold", Text, nullable=False, server_default=""),
     Column("hold_us", BigInteger, nullable=True),
+    *_quota(),
     *_life(),
 )
 _named_once(CONTRACT, "name")
@@ -120,6 +128,7 @@ LOGIN: Final = Table(
     Column("credentials_us", BigInteger, nullable=False),
     Column("enrolment_hash", Text, nullable=True),
     Column("enrolment_until_us", BigInteger, nullable=True),
+    *_quota(),
     *_life(),
 )
 _named_once(LOGIN, "contract_id", "name")
@@ -201,6 +210,7 @@ FOLDER: Final = Table(
     Column("name", Text, nullable=False),
     Column("case_rule", Text, nullable=False, server_default="distinct"),
     Column("mac_files", Text, nullable=False, server_default="keep"),
+    *_quota(),
     *_life(),
 )
 _named_once(FOLDER, "contract_id", "name")

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 import typer
 
 from server.cli.context import administration
-from server.cli.output import JsonFlag, Output, cut_words
+from server.cli.output import Facts, JsonFlag, Output, cut_words
+from server.cli.values import QuotaBytes, QuotaFiles, limits_of
 
 app = typer.Typer(no_args_is_help=True, help="Contracts: the tenants of this store.")
 
@@ -53,23 +54,27 @@ def change(
     context: typer.Context,
     name: Name,
     retention_days: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=_DAYS_MAX,
             help="Keep its records so long; audit.retention_days where that is longer.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    quota_bytes: QuotaBytes = "",
+    quota_files: QuotaFiles = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Say how long the records of a contract are kept."""
+    """Say how long a contract's records are kept, or how much it may keep in all."""
+    limits = limits_of(quota_bytes, quota_files)
+    facts: Facts = {}
     with administration(context) as admin:
-        facts = admin.contracts.change(name, retention_days=retention_days)
-    Output(as_json=as_json).done(
-        f"The records of contract {name} are kept {retention_days} days, or as long "
-        "as audit.retention_days says.",
-        facts,
-    )
+        if retention_days is not None:
+            facts = admin.contracts.change(name, retention_days=retention_days)
+        if limits or retention_days is None:
+            facts = {**facts, **admin.quotas.of_contract(name, limits)}
+    Output(as_json=as_json).done(f"Contract {name} is changed.", facts)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import typer
 
 from server.cli.context import administration, contract_names
 from server.cli.output import Facts, JsonFlag, Output
-from server.cli.values import rights
+from server.cli.values import QuotaBytes, QuotaFiles, limits_of, rights
 from server.model.folder import CaseRule, FolderRules, MacFiles
 
 app = typer.Typer(no_args_is_help=True, help="Shared folders and grants.")
@@ -58,11 +58,18 @@ def change(
     name: Name,
     case: Case = None,
     mac_files: Mac = None,
+    quota_bytes: QuotaBytes = "",
+    quota_files: QuotaFiles = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Change how /shared/NAME keeps names; what is there stays."""
+    """Change how /shared/NAME keeps names, or its quota; what is there stays."""
+    limits = limits_of(quota_bytes, quota_files)
+    facts: Facts = {}
     with administration(context) as admin:
-        facts = admin.folders.change(contract, name, case=case, mac_files=mac_files)
+        if case is not None or mac_files is not None or not limits:
+            facts = admin.folders.change(contract, name, case=case, mac_files=mac_files)
+        if limits:
+            facts = {**facts, **admin.quotas.of_folder(contract, name, limits)}
     Output(as_json=as_json).done(f"Folder /shared/{name} is changed.", facts)
 
 

@@ -56,6 +56,7 @@ class RootGroup(LazyGroup):
         "restore": "restore:restore",
         "undo": "restore:undo",
         "trash": "restore:trash",
+        "quota": "quota:app",
         "audit": "audit:app",
         "config": "config:app",
     }

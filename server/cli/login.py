@@ -11,7 +11,13 @@ import typer
 from server.cli.context import administration
 from server.cli.files import new_file
 from server.cli.output import Facts, JsonFlag, Output, cut_words, say
-from server.cli.values import factors_of, read_password
+from server.cli.values import (
+    QuotaBytes,
+    QuotaFiles,
+    factors_of,
+    limits_of,
+    read_password,
+)
 from server.model.errors import RefusedError
 from server.model.identity import LoginKind
 
@@ -86,6 +92,21 @@ def show(context: typer.Context, login: Login, as_json: JsonFlag = False) -> Non
     with administration(context) as admin:
         facts = admin.logins.show(login)
     Output(as_json=as_json).facts(facts)
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    login: Login,
+    quota_bytes: QuotaBytes = "",
+    quota_files: QuotaFiles = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Limit what stands in a login's own folder."""
+    limits = limits_of(quota_bytes, quota_files)
+    with administration(context) as admin:
+        facts = admin.quotas.of_login(login, limits)
+    Output(as_json=as_json).done(f"Login {login} is changed.", facts)
 
 
 @app.command()

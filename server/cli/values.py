@@ -10,16 +10,30 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from server.access.administration import Factors
+from server.access.quotas import Limits
 from server.cli.times import end_us
 from server.model.algorithms import LineCrypto, Profile
 from server.model.operation import Right, parse_rights
+from server.model.quota import parse_size
 
 PortRange = tuple[int, int]
+QuotaBytes = Annotated[
+    str,
+    typer.Option(
+        "--quota-bytes", metavar="SIZE|none", help="The most it may hold: 500M, 20G."
+    ),
+]
+QuotaFiles = Annotated[
+    str,
+    typer.Option(
+        "--quota-files", metavar="N|none", help="The most files and folders together."
+    ),
+]
 _PORTS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _FILE_BYTES_MAX: Final = 1 << 20
 
@@ -90,6 +104,18 @@ def crypto_of(text: str) -> str:
     if asked.profile is Profile.MODERN:
         return text
     return str(replace(asked, until_us=end_us(text.partition(":")[2])))
+
+
+def limits_of(size: str, count: str) -> Limits:
+    """Quotas: `20G` or a number of bytes, a number of files; `none` lifts one."""
+    try:
+        most = parse_size(size) if size not in {"", "none"} else -1
+        files = int(count) if count not in {"", "none"} else -1
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if files < -1:
+        raise typer.BadParameter("a number of files is not negative")
+    return Limits(bytes=most if size else None, files=files if count else None)
 
 
 def read_file(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from server.audit.recorder import Recorder
 from server.audit.released import RowDropper
 from server.audit.retention import DailyPruning
 from server.auth import live
+from server.auth.accounts import load_snapshot
 from server.auth.password import Hasher
 from server.daemon import logs, sockets
 from server.daemon.children import Link
@@ -39,6 +40,12 @@ from server.daemon.parts import (
     require_accounts,
     require_initialised,
     tell_exit,
+)
+from server.daemon.quotas import (
+    StoredAccounts,
+    opened_meter,
+    recount,
+    used_of_quotas,
 )
 from server.daemon.reading import operator_fields, trail_status
 from server.daemon.supervisor import Sockets, Start, Supervisor
@@ -59,9 +66,12 @@ from server.settings.loader import load
 from server.settings.places import Places
 from server.settings.schema import Settings
 from server.storage.books import Books
+from server.storage.counters import Counters
 from server.storage.disk import Disk
 from server.storage.leftovers import LocalLeftovers
+from server.storage.metered import MeteredLeftovers
 from server.vfs.housekeeping import Housekeeping
+from server.vfs.quotas import Quotas
 
 MINUTE_S: Final = 60
 CLOCK_S: Final = 1
@@ -90,18 +100,21 @@ def keeper(start: Start, link: Link) -> int:
         books = stack.enter_context(opened_books(settings))
         recover(trail, disk, books)
         tell_exit(trail, start.previous)
+        accounts = StoredAccounts(settings)
+        meter = stack.enter_context(
+            opened_meter(settings, disk, start.slot, trail.gate, accounts)
+        )
         certificates = Certificates(keys, settings.webdav)
         cleaning = Housekeeping(
             gate=trail.gate,
             who=SYSTEM,
-            leftovers=LocalLeftovers(disk),
+            leftovers=MeteredLeftovers(disk, meter),
             lookup=Lookup(places.audit_url),
             books=books,
             clock=CLOCK,
             trash_days=settings.storage.trash_days,
         )
         pruning = _pruning(settings, released)
-        watch = ClockWatch(CLOCK)
         jobs = [
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
             Job("cleaning", HOUR_S, cleaning.run),
@@ -112,7 +125,12 @@ def keeper(start: Start, link: Link) -> int:
                 at_end=True,
             ),
             Job("retention", MINUTE_S, lambda: pruning.run(trail.gate, SYSTEM)),
-            Job("clock", CLOCK_S, lambda: watch.run(trail.gate, SYSTEM)),
+            Job(
+                "quotas",
+                DAY_S,
+                lambda: recount(meter, Quotas(accounts).all(), trail.gate, SYSTEM),
+            ),
+            Job("clock", CLOCK_S, partial(ClockWatch(CLOCK).run, trail.gate, SYSTEM)),
         ]
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)
@@ -239,7 +257,7 @@ def administration(settings: Settings, operator: str) -> Iterator[Administration
     ):
         recover_all(trail, disk, engine, books)
         yield _administration(
-            settings, operator, keys, trail, engine, _eraser(disk, books)
+            settings, operator, keys, trail, engine, _Files(disk, books)
         )
 
 
@@ -249,7 +267,7 @@ def _administration(
     keys: KeyStore,
     trail: Trail,
     engine: Engine,
-    erase: Callable[[str], None],
+    files: "_Files",
 ) -> Administration:
     return Administration(
         Bureau(
@@ -260,19 +278,31 @@ def _administration(
             settings=settings.auth,
             hasher=Hasher(settings.auth),
             keys=keys,
-            erase=erase,
+            erase=files.erase,
+            recount=files.recount,
         )
     )
 
 
-def _eraser(disk: Disk, books: Books) -> Callable[[str], None]:
-    """What destroys all that a contract had in the store."""
+class _Files:
+    """What the administration asks of the store."""
 
-    def erase(contract_id: str) -> None:
-        LocalLeftovers(disk).erase(contract_id)
-        books.forget(contract_id)
+    def __init__(self, disk: Disk, books: Books) -> None:
+        self._disk = disk
+        self._books = books
 
-    return erase
+    def erase(self, contract_id: str) -> None:
+        """Destroy all that a contract had in the store."""
+        LocalLeftovers(self._disk).erase(contract_id)
+        self._books.forget(contract_id)
+
+    def recount(self, contract_id: str) -> None:
+        """Have its quotas counted from the disk before their next use."""
+        counters = Counters(self._disk)
+        try:
+            counters.distrust(contract_id)
+        finally:
+            counters.close()
 
 
 def initialise(
@@ -321,6 +351,7 @@ def status(settings: Settings) -> Facts:
     try:
         with opened_accounts(settings) as engine, reading(engine) as connection:
             facts["sessions"] = len(live.live_sessions(connection))
+            facts["quotas"] = used_of_quotas(settings, load_snapshot(connection))
     except DatabaseError:
         facts["accounts"] = "the accounts database does not answer"
     return {**facts, **trail_status(settings)}

@@ -9,7 +9,6 @@ from typing import Final
 from server.audit.lookup import Lookup
 from server.audit.recorder import Recorder
 from server.audit.released import RowDropper
-from server.auth.accounts import load_snapshot
 from server.daemon.parts import (
     AlreadyRunningError,
     only_one,
@@ -20,16 +19,16 @@ from server.daemon.parts import (
     recover_all,
     require_initialised,
 )
+from server.daemon.quotas import StoredAccounts, opened_meter
 from server.daemon.reading import operator_fields, trail_reader
 from server.daemon.trail import Trail, checkpoint_folders, opened_cli_trail
-from server.db.engine import DatabaseError, reading
 from server.model.errors import UnavailableError
 from server.model.event import Fields
 from server.model.operation import Operation, Outcome
 from server.settings.places import Places
 from server.settings.schema import Settings
 from server.storage.leftovers import LocalLeftovers
-from server.storage.local import LocalStorage
+from server.storage.metered import MeteredStorage
 from server.vfs.estate import Estate
 from server.vfs.restoring import Facts, Restorer
 from server.vfs.trash import Trash, Whose, Wish
@@ -79,23 +78,23 @@ def restoration(settings: Settings, operator: str) -> Iterator[Restoration]:
     require_initialised(settings)
     with ExitStack() as stack:
         trail = stack.enter_context(opened_cli_trail(settings))
-        engine = stack.enter_context(opened_accounts(settings))
         disk = stack.enter_context(opened_disk(settings))
         books = stack.enter_context(opened_books(settings))
-        recover_all(trail, disk, engine, books)
-        try:
-            with reading(engine) as connection:
-                accounts = load_snapshot(connection)
-        except DatabaseError as error:
-            raise UnavailableError("The accounts database does not answer.") from error
-        estate = Estate(accounts)
+        with opened_accounts(settings) as engine:
+            recover_all(trail, disk, engine, books)
+        accounts = StoredAccounts(settings)
+        estate = Estate(accounts())
+        locks = stack.enter_context(opened_locks(disk, books, accounts))
+        meter = stack.enter_context(
+            opened_meter(settings, disk, "cli", trail.gate, accounts)
+        )
         _index_all(settings)
         lookup = Lookup(Places(settings).audit_url)
+        stack.callback(lookup.close)
         who = operator_fields(operator)
-        locks = stack.enter_context(opened_locks(disk, books, lambda: accounts))
         restorer = Restorer(
             gate=trail.gate,
-            storage=LocalStorage(disk),
+            storage=MeteredStorage(disk, meter),
             locks=locks,
             who=who,
             estate=estate,
@@ -108,10 +107,7 @@ def restoration(settings: Settings, operator: str) -> Iterator[Restoration]:
             days=settings.storage.trash_days,
         )
         undoing = Undoing(lookup=lookup, estate=estate, restorer=restorer)
-        try:
-            yield Restoration(trash, undoing, trail, who)
-        finally:
-            lookup.close()
+        yield Restoration(trash, undoing, trail, who)
 
 
 def _index_all(settings: Settings) -> None:

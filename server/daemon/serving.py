@@ -32,6 +32,7 @@ from server.daemon.parts import (
     require_initialised,
     tell_exit,
 )
+from server.daemon.quotas import give_up, opened_meter
 from server.daemon.supervisor import Start
 from server.daemon.trail import (
     CLOCK,
@@ -44,7 +45,9 @@ from server.daemon.worker import FrontEnd, serve_until_told
 from server.db.engine import Engine, reading
 from server.settings.schema import Settings
 from server.sftp.listener import Listener as SftpListener
-from server.storage.local import LocalStorage
+from server.storage.books import Books
+from server.storage.disk import Disk
+from server.storage.metered import MeteredStorage
 from server.vfs.filesystem import FileSystem
 from server.vfs.lock_desk import LockDesk
 from server.webdav.application import Application
@@ -72,9 +75,7 @@ def worker(start: Start, link: Link) -> int:
             return 0
         recover_all(trail, disk, engine, books)
         tell_exit(trail, start.previous)
-        for orphan in start.orphans:
-            with opened_trail(settings, orphan) as abandoned:
-                recover_all(abandoned, disk, engine, books)
+        _recover_orphans(start, disk, engine, books)
         watch = AccountsWatch(
             engine, clock=CLOCK, poll_ms=settings.auth.revision_poll_ms
         )
@@ -93,9 +94,12 @@ def worker(start: Start, link: Link) -> int:
         locks = stack.enter_context(opened_locks(disk, books, watch.snapshot))
         locksmith = LockDesk(gate=trail.gate, table=locks, who=SYSTEM)
         watch.on_change(lambda found: _release(locksmith, found.snapshot))
+        meter = stack.enter_context(
+            opened_meter(settings, disk, start.slot, trail.gate, watch.snapshot)
+        )
         files = FileSystem(
             gate=trail.gate,
-            storage=LocalStorage(disk),
+            storage=MeteredStorage(disk, meter),
             locks=locks,
             accounts=watch.snapshot,
             settings=settings,
@@ -109,6 +113,14 @@ def worker(start: Start, link: Link) -> int:
 
 def _release(desk: LockDesk, accounts: Snapshot) -> None:
     desk.release_void(accounts)
+
+
+def _recover_orphans(start: Start, disk: Disk, engine: Engine, books: Books) -> None:
+    """Close what slots left that nobody has any more."""
+    for orphan in start.orphans:
+        with opened_trail(start.settings, orphan) as abandoned:
+            recover_all(abandoned, disk, engine, books)
+            give_up(start.settings, disk, orphan)
 
 
 def _answers(engine: Engine) -> bool:

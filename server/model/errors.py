@@ -8,6 +8,7 @@
     |  |- LinkRefusedError         symbolic and hard links
     |  |- LoginRefusedError        admission; the wire never learns the stage
     |  |- SessionCutError          the session was cut while it was open
+    |  |- QuotaRefusedError        a quota of the login, folder or contract
     |  `- LimitError               a bound of the settings
     |- StateError              after a change of the store it may succeed
     |  |- NotFoundError
@@ -134,6 +135,16 @@ class LimitError(RefusedError):
     def __init__(self, message: str, *, rule: str) -> None:
         """Name the setting."""
         super().__init__(message, stage=Stage.LIMIT, rule=rule)
+
+
+class QuotaRefusedError(RefusedError):
+    """It does not fit into what may be stored there."""
+
+    reason = "quota"
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        """Name the limit, `quota_bytes` or `quota_files`."""
+        super().__init__(message, stage=Stage.QUOTA, rule=rule)
 
 
 class StateError(ServerError):

@@ -53,6 +53,7 @@ class Operation(StrEnum):
     ADMIN_LINE_RESUME = "admin.line.resume"
     ADMIN_LINE_REMOVE = "admin.line.remove"
     ADMIN_LOGIN_ADD = "admin.login.add"
+    ADMIN_LOGIN_CHANGE = "admin.login.change"
     ADMIN_LOGIN_ENROL = "admin.login.enrol"
     ADMIN_LOGIN_ENABLE = "admin.login.enable"
     ADMIN_LOGIN_DISABLE = "admin.login.disable"
@@ -96,6 +97,8 @@ class Operation(StrEnum):
     SYSTEM_CLOCK_JUMP = "system.clock_jump"
     SYSTEM_KEY_ROTATION = "system.key_rotation"
     SYSTEM_BAN = "system.ban"
+    SYSTEM_QUOTA_WARNING = "system.quota_warning"
+    SYSTEM_QUOTA_RECOUNT = "system.quota_recount"
 
 
 UPLOADS: Final = frozenset({Operation.WRITE, Operation.DEPOSIT, Operation.COPY})

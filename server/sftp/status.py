@@ -27,6 +27,8 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.LoginRefusedError: SFTP_PERMISSION_DENIED,
     errors.SessionCutError: SFTP_PERMISSION_DENIED,
     errors.LimitError: SFTP_FAILURE,
+    # SSH_FX_QUOTA_EXCEEDED came with version 6; here the text names the rule.
+    errors.QuotaRefusedError: SFTP_FAILURE,
     errors.StateError: SFTP_FAILURE,
     errors.NotFoundError: SFTP_NO_SUCH_FILE,
     errors.ExistsError: SFTP_FAILURE,

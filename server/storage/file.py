@@ -69,6 +69,14 @@ class LocalFile:
         with translated():
             change_descriptor(self._fd, changes)
 
+    def expect(self, length: int) -> None:
+        """So many bytes will come; there is room, as far as anybody knows."""
+
+    def give(self) -> int:
+        """Hand the descriptor over: to close it is somebody else's now."""
+        fd, self._fd = self._fd, -1
+        return fd
+
     def sync(self) -> None:
         """Bring content and size to the disk."""
         with translated():

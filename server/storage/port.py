@@ -146,6 +146,10 @@ class StoredFile(Protocol):
         """Set size, mode or times."""
         ...
 
+    def expect(self, length: int) -> None:
+        """Make room for a file that will be `length` bytes long, where that is kept."""
+        ...
+
     def sync(self) -> None:
         """Bring content and size to the disk."""
         ...
@@ -189,8 +193,10 @@ class Storage(Protocol):
         """Make a new, empty file; `ExistsError` when something is there."""
         ...
 
-    def stage(self, contract_id: str, act: str) -> StoredFile:
-        """Make the staged file of an act."""
+    def stage(
+        self, contract_id: str, act: str, *, to: Location | None = None
+    ) -> StoredFile:
+        """Make the staged file of an act; `to` is where it shall stand in the end."""
         ...
 
     def publish(
@@ -235,8 +241,10 @@ class Storage(Protocol):
         """Set attributes of a file or folder."""
         ...
 
-    def copy(self, at: Location, act: str, *, deep: bool) -> int:
+    def copy(self, at: Location, act: str, *, deep: bool, to: Location) -> int:
         """Copy a file, or a folder with (`deep`) all below it, to the act's stage.
+
+        `to` is where the copy shall stand in the end.
 
         Returns the bytes copied.
         """

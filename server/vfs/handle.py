@@ -186,6 +186,18 @@ class OpenFile:
         self._tell_progress()
         return count
 
+    def expect(self, length: int) -> None:
+        """Make room for `length` bytes before they come; without it there is no act.
+
+        Raises:
+            QuotaRefusedError: They do not fit; the file is given up.
+        """
+        try:
+            self._at.file.expect(length)
+        except ServerError as error:
+            self.fail(error)
+            raise
+
     def flush(self) -> None:
         """Bring what was written to the disk (fsync@openssh.com)."""
         with self._lock:
@@ -227,9 +239,10 @@ class OpenFile:
         """End uncleanly, by a lost connection for instance; never raises twice.
 
         Args:
-            reason: For the trail, such as `connection_lost`.
+            reason: For the trail, such as `connection_lost`; a write that failed
+                before says more.
         """
-        self._end(lambda: self._drop(None, reason))
+        self._end(lambda: self._drop(self._broken, reason))
 
     def fail(self, error: ServerError) -> None:
         """End with the error that made going on pointless."""

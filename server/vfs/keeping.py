@@ -76,6 +76,10 @@ class KeptFile:
             self._before(changes.size)
         self._file.change(changes)
 
+    def expect(self, length: int) -> None:
+        """Make room for a file that will be so long."""
+        self._file.expect(length)
+
     def sync(self) -> None:
         """Bring content and size to the disk."""
         self._file.sync()

@@ -108,7 +108,7 @@ class Openings:
         """Copy by way of the stage; what was staged goes when it fails."""
         storage, to = self._ground.storage, target.stored()
         try:
-            copied = storage.copy(place.stored(), act.id, deep=deep)
+            copied = storage.copy(place.stored(), act.id, deep=deep, to=to)
             publish()
         except ServerError:
             storage.unstage(to.root.contract_id, act.id, quarantine=False)
@@ -151,7 +151,7 @@ class Openings:
         publish: Callable[[], None] | None = None
         discard: Callable[[], None] | None = None
         if staged:
-            file = ground.storage.stage(at.root.contract_id, act.id)
+            file = ground.storage.stage(at.root.contract_id, act.id, to=at)
             publish = self._publisher(act, place, file, tokens)
             discard = self._discarder(act, place)
         else:
@@ -254,7 +254,7 @@ class Openings:
             with closed_on_error(file):
                 self._mark(file)
             return file
-        file = storage.stage(contract, act.id)
+        file = storage.stage(contract, act.id, to=at)
         try:
             self._mark(file)
             storage.publish(act.id, at, replace=True, file=file)

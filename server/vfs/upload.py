@@ -10,7 +10,13 @@ class Upload:
     """A file that comes from its first byte to its last and then stands whole."""
 
     def __init__(self, file: OpenFile, *, length: int | None) -> None:
-        """Receive into a staged file; `length` bytes are announced, if known."""
+        """Receive into a staged file; `length` bytes are announced, if known.
+
+        Raises:
+            QuotaRefusedError: They do not fit; nothing changed.
+        """
+        if length is not None:
+            file.expect(length)
         self._file = file
         self._length = length
         self._received = 0

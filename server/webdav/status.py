@@ -32,6 +32,7 @@ STATUS: Final[dict[type[errors.ServerError], int]] = {
     errors.LoginRefusedError: HTTPStatus.UNAUTHORIZED,
     errors.SessionCutError: HTTPStatus.UNAUTHORIZED,
     errors.LimitError: HTTPStatus.FORBIDDEN,
+    errors.QuotaRefusedError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StateError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.ExistsError: HTTPStatus.PRECONDITION_FAILED,

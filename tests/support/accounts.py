@@ -226,6 +226,7 @@ def _bureau(
         hasher=hasher,
         keys=keys,
         erase=erase,
+        recount=lambda _contract: None,
     )
 
 

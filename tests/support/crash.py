@@ -9,6 +9,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,12 @@ class _Countdown:
         self._left -= 1
 
 
-def killed_after(effects: int, folder: Path, act: Callable[[House], object]) -> bool:
+def killed_after(
+    effects: int,
+    folder: Path,
+    act: Callable[[House], object],
+    opened: Callable[[Path], AbstractContextManager[House]] = open_house,
+) -> bool:
     """Let a child do `act` on the store in `folder`, killed after so many effects.
 
     Returns:
@@ -60,17 +66,19 @@ def killed_after(effects: int, folder: Path, act: Callable[[House], object]) -> 
     """
     pid = os.fork()
     if pid == 0:
-        _be_killed_after(effects, folder, act)
+        _be_killed_after(effects, opened(folder), act)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert code in {0, KILLED}, f"the act ended with {code}"
     return code == KILLED
 
 
 def _be_killed_after(
-    effects: int, folder: Path, act: Callable[[House], object]
+    effects: int,
+    opened: AbstractContextManager[House],
+    act: Callable[[House], object],
 ) -> None:
     try:
-        with open_house(folder) as house:
+        with opened as house:
             _plant(_Countdown(effects))
             act(house)
             os._exit(0)

@@ -1,7 +1,7 @@
 """A small store in one process: real journal, gate, disk and views, no network."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,11 +124,11 @@ def read_records(folder: Path) -> list[Record]:
 def open_house(
     folder: Path,
     *,
-    storage: type[LocalStorage] = LocalStorage,
+    storage: Callable[[Disk], LocalStorage] = LocalStorage,
     audit: AuditSettings | None = None,
     accounts: Snapshot | None = None,
 ) -> Iterator[House]:
-    """Open a store in `folder`; `storage` may be a faulty subclass."""
+    """Open a store in `folder`; `storage` may make a faulty one."""
     clock = SystemClock()
     settings = Settings(
         state_dir=folder / "state",
