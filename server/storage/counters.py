@@ -18,7 +18,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +29,7 @@ FOLDER: Final = ".quota"
 _HEAD: Final = struct.Struct("<4sBBHqqI")
 _HELD: Final = struct.Struct("<32s16sqqqIB")
 _MAGIC: Final = b"kqc1"
+_COUNTED: Final = _MAGIC + b"\x01"
 _BYTES_MAX: Final = 1 << 22
 _TURN: Final = ".turn"
 _WINDOW: Final = ".window"
@@ -109,11 +110,48 @@ class _File:
         self.fd = fd
         self.lock = threading.Lock()
 
+    def take(self) -> None:
+        self.lock.acquire()
+        _flock(self.fd, fcntl.LOCK_EX)
+
+    def give(self) -> None:
+        _flock(self.fd, fcntl.LOCK_UN)
+        self.lock.release()
+
     def read(self) -> Counter:
         return Counter.parse(os.pread(self.fd, _BYTES_MAX, 0))
 
     def write(self, counter: Counter) -> None:
         os.pwrite(self.fd, counter.pack(), 0)
+
+
+class _Window:
+    """A contract's window, shared by all acts of this process."""
+
+    __slots__ = ("acts", "lock", "turn", "window")
+
+    def __init__(self, turn: int, window: int) -> None:
+        self.turn = turn
+        self.window = window
+        self.acts = 0
+        self.lock = threading.Lock()  # Guards acts. Held while the window is waited for
+        # only when no act of this process is in it.
+
+    def enter(self) -> None:
+        # Who counts holds the turn while the acts before it end; not under our lock,
+        # which they need for that.
+        _flock(self.turn, fcntl.LOCK_SH)
+        _flock(self.turn, fcntl.LOCK_UN)
+        with self.lock:
+            if self.acts == 0:
+                _flock(self.window, fcntl.LOCK_SH)
+            self.acts += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.acts -= 1
+            if self.acts == 0:
+                _flock(self.window, fcntl.LOCK_UN)
 
 
 Key = tuple[str, str]
@@ -127,35 +165,43 @@ class Counters:
         """Keep them on this disk."""
         self._disk = disk
         self._files: dict[Key, _File] = {}
-        self._guard = threading.Lock()  # Guards _files. Taken before none.
+        self._windows: dict[str, _Window] = {}
+        self._guard = threading.Lock()  # Guards both. Taken before none.
 
     @contextmanager
     def changing(self, keys: Sequence[Key]) -> Iterator[list[Counter]]:
         """Counters to oneself, in the order of `keys`; kept if the block ends well."""
-        with ExitStack() as stack:
-            files = {key: self._file(key) for key in sorted(set(keys))}
-            for file in files.values():
-                stack.enter_context(file.lock)
-                stack.enter_context(_flocked(file.fd, fcntl.LOCK_EX))
-            found = {key: file.read() for key, file in files.items()}
-            yield [found[key] for key in keys]
-            for key, file in files.items():
-                file.write(found[key])
+        files = [self._file(key) for key in keys]
+        taken: list[_File] = []
+        try:
+            for _, file in sorted(zip(keys, files, strict=True), key=_by_key):
+                file.take()
+                taken.append(file)
+            found = [file.read() for file in files]
+            yield found
+            for file, counter in zip(files, found, strict=True):
+                file.write(counter)
+        finally:
+            for file in taken:
+                file.give()
 
     def look(self, key: Key) -> Counter:
         """A counter as it is just now."""
         return self._file(key).read()
 
+    def is_counted(self, key: Key) -> bool:
+        """Whether a counter may be trusted; the quickest look."""
+        return os.pread(self._file(key).fd, len(_COUNTED), 0) == _COUNTED
+
     @contextmanager
     def acting(self, contract_id: str) -> Iterator[None]:
         """Between an effect and its counting nobody counts the disk."""
-        with self._opened(contract_id, _WINDOW) as window:
-            with (
-                self._opened(contract_id, _TURN) as turn,
-                _flocked(turn, fcntl.LOCK_SH),
-            ):
-                _flock(window, fcntl.LOCK_SH)
-            yield  # closing the descriptor gives the lock back
+        window = self._windows.get(contract_id) or self._open_window(contract_id)
+        window.enter()
+        try:
+            yield
+        finally:
+            window.leave()
 
     @contextmanager
     def counting(self, contract_id: str) -> Iterator[None]:
@@ -198,6 +244,10 @@ class Counters:
             for file in self._files.values():
                 os.close(file.fd)
             self._files.clear()
+            for window in self._windows.values():
+                os.close(window.turn)
+                os.close(window.window)
+            self._windows.clear()
 
     def _file(self, key: Key) -> _File:
         found = self._files.get(key)
@@ -207,6 +257,14 @@ class Counters:
             if key not in self._files:
                 self._files[key] = _File(self._open(*key))
             return self._files[key]
+
+    def _open_window(self, contract_id: str) -> _Window:
+        with self._guard:
+            if contract_id not in self._windows:
+                self._windows[contract_id] = _Window(
+                    self._open(contract_id, _TURN), self._open(contract_id, _WINDOW)
+                )
+            return self._windows[contract_id]
 
     def _open(self, contract_id: str, name: str) -> int:
         place, flags = (contract_id, FOLDER, name), os.O_RDWR | os.O_CREAT
@@ -243,3 +301,7 @@ def _flocked(fd: int, how: int) -> Iterator[None]:
 
 def _text(field_bytes: bytes) -> str:
     return field_bytes.rstrip(b"\0").decode()
+
+
+def _by_key(pair: tuple[Key, _File]) -> Key:
+    return pair[0]

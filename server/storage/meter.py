@@ -105,11 +105,13 @@ class Meter:
         """
         with translated():
             while True:
-                with self._changing(account.scopes) as found:
+                with self._changing(account.scopes, quiet=True) as found:
                     if all(counter.counted for counter in found):
                         for counter in found:
                             self._take_up(account, counter, size, opens=opens)
-                        return self._reserved(account, found, end, exact=exact)
+                        if not self._claim_credit(account, found, end):
+                            return self._reserved(account, found, end, exact=exact)
+                        return self._reserved(account, found, end, exact=True)
                     if acting:
                         raise UnavailableError(_UNCOUNTED)
                 self._count_missing(account.scopes)
@@ -249,11 +251,18 @@ class Meter:
             self._counters.distrust(contract_id, crashed_owner=owner)
 
     @contextmanager
-    def _changing(self, scopes: Sequence[Scope]) -> Iterator[list[Counter]]:
-        """Counters to oneself; who must be warned is told afterwards."""
+    def _changing(
+        self, scopes: Sequence[Scope], *, quiet: bool = False
+    ) -> Iterator[list[Counter]]:
+        """Counters to oneself; who must be warned is told afterwards.
+
+        What is only reserved (`quiet`) warns of nothing: it may replace as much.
+        """
         crossed: list[tuple[Scope, int, Usage]] = []
         with self._counters.changing([scope.key for scope in scopes]) as found:
             yield found
+            if quiet:
+                return
             for scope, counter in zip(scopes, found, strict=True):
                 counter.used = counter.used.at_least_none
                 if level := newly_reached(scope, counter):
@@ -262,11 +271,11 @@ class Meter:
             self._crossed(*told)
 
     def _all_counted(self, scopes: Sequence[Scope]) -> bool:
-        return all(self._counters.look(scope.key).counted for scope in scopes)
+        return all(self._counters.is_counted(scope.key) for scope in scopes)
 
     def _count_missing(self, scopes: Sequence[Scope]) -> None:
         for scope in scopes:
-            if not self._counters.look(scope.key).counted:
+            if not self._counters.is_counted(scope.key):
                 self.recount(scope)
 
     def _reserved(
@@ -292,6 +301,18 @@ class Meter:
             row.end = max(row.end, end)
             counter.used += more
         return end
+
+    def _claim_credit(
+        self, account: Account, found: Sequence[Counter], end: int
+    ) -> bool:
+        """Look what will be replaced, if it does not fit otherwise."""
+        if account.replaces is None or account.credit != _NONE:
+            return False
+        pairs = zip(account.scopes, found, strict=True)
+        if all(fits(s, c, need(account, s, c, end)) for s, c in pairs):
+            return False
+        account.credit = self.measure(account.replaces)
+        return True
 
     def _take_up(
         self, account: Account, counter: Counter, size: int, *, opens: bool

@@ -83,6 +83,10 @@ class MeteredFile(LocalFile):
         self._account = account
         self._room = 0
 
+    def is_reserved(self, length: int) -> bool:
+        """Whether that many bytes were asked for already; none are asked for late."""
+        return 0 < length <= self._room
+
     def in_place(self) -> Account | None:
         """What it counts as when it is written where it stands."""
         scopes = self._meter.scopes(self._root)
@@ -170,7 +174,7 @@ class MeteredStorage(LocalStorage):
             return file
         metered = MeteredFile(file, self._meter, to.root)
         if scopes := self._meter.scopes(to.root):
-            account = Account(scopes, act, files=1, credit=self._meter.measure(to))
+            account = Account(scopes, act, files=1, replaces=to)
             metered.counts_as(account)
             self._staged[act] = account, metered
         return metered
@@ -181,7 +185,7 @@ class MeteredStorage(LocalStorage):
         if not scopes:
             return super().copy(at, act, deep=deep, to=to)
         need = self._meter.measure(at) if deep else _ONE
-        account = Account(scopes, act, files=need.files, credit=self._meter.measure(to))
+        account = Account(scopes, act, files=need.files, replaces=to)
         self._staged[act] = account, None
         self._meter.reserve(account, need.bytes, size=0, exact=True)
         copied = super().copy(at, act, deep=deep, to=to)
@@ -202,9 +206,7 @@ class MeteredStorage(LocalStorage):
             return
         account, staged = self._staged[act]
         with self._meter.acting(account.scopes):
-            made = self._meter.measure(_staged_at(at.root.contract_id, act))
-            account.credit = self._meter.measure(at) if replace else _NONE
-            self._meter.reserve(account, made.bytes, size=0, exact=True, acting=True)
+            made = self._publishing(act, at, replace=replace)
             super().publish(act, at, replace=replace, file=file)
             # An empty file is put in place to be written there.
             goes_on = staged.in_place() if staged and not made.bytes else None
@@ -213,6 +215,21 @@ class MeteredStorage(LocalStorage):
             del self._staged[act]
         if staged is not None:
             staged.counts_as(goes_on)
+
+    def _publishing(self, act: str, at: Location, *, replace: bool) -> Usage:
+        """What is staged, with room for it even if it replaces less than it hoped."""
+        account, staged = self._staged[act]
+        if staged is None:
+            made = self._meter.measure(_staged_at(at.root.contract_id, act))
+        else:
+            made = Usage(staged.attributes().size, 1)
+        hoped = account.credit != _NONE
+        if hoped:
+            account.credit = self._meter.measure(at) if replace else _NONE
+            account.replaces = None
+        if hoped or staged is None or not staged.is_reserved(made.bytes):
+            self._meter.reserve(account, made.bytes, size=0, exact=True, acting=True)
+        return made
 
     def unstage(self, contract_id: str, act: str, *, quarantine: bool) -> None:
         """Remove what an act staged, or set it aside for an admin."""
@@ -317,7 +334,7 @@ class MeteredStorage(LocalStorage):
             move()
             return
         coming = self._meter.measure(at)
-        account = Account(own, act, files=coming.files, credit=self._meter.measure(to))
+        account = Account(own, act, files=coming.files, replaces=to)
         self._meter.reserve(account, coming.bytes, size=0, exact=True, acting=True)
         try:
             move()

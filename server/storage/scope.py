@@ -8,7 +8,7 @@ from server.model.errors import QuotaRefusedError
 from server.model.quota import Quota, Usage, size_words
 from server.storage import walk
 from server.storage.counters import Counter, Key
-from server.storage.port import Root
+from server.storage.port import Location, Root
 
 _NONE: Final = Usage()
 _AHEAD_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -56,8 +56,10 @@ class Account:
     """See `counters`."""
     files: int = 0
     """Files and folders that it adds."""
+    replaces: Location | None = None
+    """Where it will stand, and may replace something in its root."""
     credit: Usage = field(default_factory=Usage)
-    """What it will replace in its root, so that only the rest has to fit."""
+    """What that is, where all of it does not fit: then only the rest has to."""
 
     @property
     def keys(self) -> list[Key]:

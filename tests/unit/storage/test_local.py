@@ -108,7 +108,7 @@ def test_a_copied_tree_leaves_links_out(storage: LocalStorage, folder: Path) -> 
     storage.create(at("tree", "file")).close()
     (folder / "tree" / "link").symlink_to("/etc/passwd")
 
-    storage.copy(at("tree"), "ACT", deep=True)
+    storage.copy(at("tree"), "ACT", deep=True, to=at("copy"))
     storage.publish("ACT", at("copy"), replace=False)
 
     assert [name for name, _ in storage.scan(at("copy"))] == ["file"]
