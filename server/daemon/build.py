@@ -105,15 +105,7 @@ def keeper(start: Start, link: Link) -> int:
             opened_meter(settings, disk, start.slot, trail.gate, accounts)
         )
         certificates = Certificates(keys, settings.webdav)
-        cleaning = Housekeeping(
-            gate=trail.gate,
-            who=SYSTEM,
-            leftovers=MeteredLeftovers(disk, meter),
-            lookup=Lookup(places.audit_url),
-            books=books,
-            clock=CLOCK,
-            trash_days=settings.storage.trash_days,
-        )
+        cleaning = _cleaning(settings, trail, MeteredLeftovers(disk, meter), books)
         pruning = _pruning(settings, released)
         jobs = [
             Job("certificate", DAY_S, lambda: certificates.renew(trail.gate)),
@@ -135,6 +127,20 @@ def keeper(start: Start, link: Link) -> int:
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)
     return 0
+
+
+def _cleaning(
+    settings: Settings, trail: Trail, leftovers: LocalLeftovers, books: Books
+) -> Housekeeping:
+    return Housekeeping(
+        gate=trail.gate,
+        who=SYSTEM,
+        leftovers=leftovers,
+        lookup=Lookup(Places(settings).audit_url),
+        books=books,
+        clock=CLOCK,
+        trash_days=settings.storage.trash_days,
+    )
 
 
 def _pruning(settings: Settings, released: RowDropper) -> DailyPruning:
