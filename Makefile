@@ -59,6 +59,7 @@ profile: $(VENV)/installed-tests clients ## flame graphs under load, into var/pr
 	$(BIN)/python bench/flames.py $(BENCH)
 
 soak: $(VENV)/installed-tests clients ## the long runs
+	-@$(PIP) install --editable '.[soak]' >&2 # without atheris its case is skipped
 	$(BIN)/pytest -m soak --timeout 0 $(TESTS) || test $$? = 5 # 5: there are none
 
 clients:

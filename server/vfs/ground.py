@@ -1,9 +1,9 @@
 """What every act of a view stands on: parsing, rights, and what is there now."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from server.audit.gate import Act, Gate
 from server.model.clock import Clock
@@ -77,14 +77,11 @@ class Ground:
             self.session.fields, operation, raw=raw, target_raw=target_raw
         )
 
-    @contextmanager
     def looking(
         self, operation: Operation, raw: str, target_raw: str = ""
-    ) -> Iterator[Act]:
+    ) -> "Looking":
         """An act that leaves a record only when it is refused or fails."""
-        with self.act(operation, raw, target_raw) as act:
-            yield act
-            act.keep()
+        return Looking(self.act(operation, raw, target_raw))
 
     def keeper(self, act: Act, at: Location) -> Callable[[StoredFile], None]:
         """What keeps the content of a file that the act changes where it stands."""
@@ -270,6 +267,33 @@ class Ground:
         if found.path != path:
             note(str(found.path))
         return found
+
+
+class Looking:
+    """A block that only looks: its act is closed by an error alone.
+
+    A class, because a generator costs more and drives look at files all day.
+    """
+
+    __slots__ = ("_act",)
+
+    def __init__(self, act: Act) -> None:
+        """Look on behalf of `act`."""
+        self._act = act
+
+    def __enter__(self) -> Act:
+        """The act, to be noted in."""
+        return self._act
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write a refusal or failure; the error goes on."""
+        if error is not None:
+            self._act.__exit__(kind, error, trace)
 
 
 def file_of(found: Attributes | None) -> Attributes:
