@@ -23,7 +23,7 @@ from server.model.clock import SystemClock
 from server.model.identity import Actor, LoginKind, Source
 from server.model.operation import PRESETS, Protocol
 from server.model.session import Session
-from server.settings.schema import AuditSettings, Settings
+from server.settings.schema import AuditSettings, Settings, StorageSettings
 from server.storage.disk import Disk
 from server.storage.leftovers import LocalLeftovers
 from server.storage.local import LocalStorage
@@ -127,6 +127,7 @@ def open_house(
     storage: Callable[[Disk], LocalStorage] = LocalStorage,
     audit: AuditSettings | None = None,
     accounts: Snapshot | None = None,
+    rules: StorageSettings | None = None,
 ) -> Iterator[House]:
     """Open a store in `folder`; `storage` may make a faulty one."""
     clock = SystemClock()
@@ -134,6 +135,7 @@ def open_house(
         state_dir=folder / "state",
         data_dir=folder / "data",
         audit=audit or AuditSettings(reserve_bytes=65536),
+        storage=rules or StorageSettings(),
     )
     journal = Journal.open(
         folder / "state" / "journal",

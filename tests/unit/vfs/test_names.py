@@ -16,6 +16,7 @@ from server.model.errors import (
 )
 from server.model.folder import CaseRule, FolderRules, MacFiles
 from server.model.operation import PRESETS
+from server.settings.schema import StorageSettings
 from server.vfs.entry import Changes, Disposition
 from server.vfs.told import location_in
 from server.vfs.view import View
@@ -352,3 +353,20 @@ def test_a_cut_write_of_a_dropped_file_leaves_nothing(house: House) -> None:
     assert {r["phase"] for r in house.records()} == {"event"}
     with pytest.raises(NotFoundError):
         house.view().stat("/shared/dropping/._x")
+
+
+def test_private_folders_obey_the_settings(tmp_path: Path) -> None:
+    """There is no row for each private folder that an administrator could change."""
+    rules = StorageSettings(private_case="collide", private_mac_files="drop")
+    with open_house(tmp_path, rules=rules) as house:
+        view = house.view()
+        put(view, "/private/readme")
+        put(view, "/private/.DS_Store")
+
+        with pytest.raises(NameCollisionError):
+            put(view, "/private/README")
+        put(view, "/shared/team/.DS_Store")
+
+        assert names(view, "/private") == {"readme"}
+        assert [path.name for path in house.private().iterdir()] == ["readme"]
+        assert names(view, "/shared/team") == {".DS_Store"}
