@@ -24,7 +24,7 @@ from typing_extensions import override
 from server.sftp.inflow import HEAD_BYTES, Inflow
 from server.sftp.memory import block
 from server.sftp.packetizer import BoundedPacketizer
-from server.sftp.train import Departure, padding_of
+from server.sftp.train import TAG_BYTES, Departure, padding_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ _DATA_HEAD: Final = struct.Struct(">BBII")
 _MESSAGE: Final = struct.Struct(">BII")
 """Type, channel, data length."""
 _ONE: Final = struct.Struct(">B")
-_TAG_BYTES: Final = 16
 _BLOCK_BYTES: Final = 16
 _RECEIVE_BYTES: Final = 256 * 1024
 _SEQUENCE: Final = 2**32
@@ -142,11 +141,11 @@ class GcmPacketizer(BoundedPacketizer):
         """Decrypt whole packets until one is not for an inflow; None: all were."""
         while length := self._whole():
             at = self._start
-            self._start += _LENGTH.size + length + _TAG_BYTES
+            self._start += _LENGTH.size + length + TAG_BYTES
             payload = self._open(at, length)
             sequence = self._Packetizer__sequence_number_in
             self._Packetizer__sequence_number_in = (sequence + 1) % _SEQUENCE
-            self._count_in(_LENGTH.size + length + _TAG_BYTES)
+            self._count_in(_LENGTH.size + length + TAG_BYTES)
             if payload is not None:
                 message = Message(payload[1:])
                 message.seqno = sequence
@@ -165,7 +164,7 @@ class GcmPacketizer(BoundedPacketizer):
         (length,) = _LENGTH.unpack_from(self._memory, self._start)
         if length > self.packet_bytes_max or length % _BLOCK_BYTES or not length:
             raise SSHException(f"refused a packet of about {length} bytes")
-        return int(length) if there >= _LENGTH.size + length + _TAG_BYTES else 0
+        return int(length) if there >= _LENGTH.size + length + TAG_BYTES else 0
 
     def _open(self, at: int, length: int) -> bytes | None:
         """Decrypt one packet; its payload, or None when an inflow has it."""
@@ -173,7 +172,7 @@ class GcmPacketizer(BoundedPacketizer):
         if memory is None or opener is None:
             raise SSHException("no packet to open")
         begin = at + _LENGTH.size
-        sealed = memory[begin : begin + length + _TAG_BYTES]
+        sealed = memory[begin : begin + length + TAG_BYTES]
         head = memory[at:begin]
         # A guess: most packets are data of the channel that had some last.
         inflow = self.inflows.get(self._last)
@@ -248,7 +247,7 @@ class GcmPacketizer(BoundedPacketizer):
         """The memory with room behind what is there for the rest of a packet."""
         memory = self._memory
         if memory is None:
-            longest = self.packet_bytes_max + _LENGTH.size + _TAG_BYTES
+            longest = self.packet_bytes_max + _LENGTH.size + TAG_BYTES
             memory = block(max(_RECEIVE_BYTES, 2 * longest))
             early, self._Packetizer__remainder = self._Packetizer__remainder, b""
             memory[: len(early)] = early

@@ -15,6 +15,8 @@ from paramiko.sftp_client import SFTPClient
 
 from server.settings.schema import SftpSettings
 from server.sftp import wire
+from server.sftp.gcm import GcmPacketizer
+from server.sftp.transport import SftpTransport
 from server.sftp.wire import Reader
 from tests.support.openssh import OpenSsh
 from tests.support.sftp import PASSWORD, Person, SftpHouse, open_house
@@ -101,6 +103,30 @@ def test_openssh_gets_what_it_put(
     client = replace(OpenSsh(house, alice, [alice.key]), more=WAYS[way])
 
     round_trip(client, tmp_path, SOME)
+
+
+@pytest.mark.parametrize("way", ["default", "aes128-ctr"])
+def test_the_store_changes_keys_in_the_middle_of_transfers(
+    house: SftpHouse,
+    alice: Person,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    """By volume, as after 32 GiB: nothing goes out between the old keys and the new."""
+    exchanges: list[str] = []
+    agree = SftpTransport._parse_kex_init
+
+    def counted(transport: SftpTransport, message: Message) -> None:
+        exchanges.append(transport.name)
+        agree(transport, message)
+
+    monkeypatch.setattr(SftpTransport, "_parse_kex_init", counted)
+    monkeypatch.setattr(GcmPacketizer, "REKEY_BYTES", MIB)
+    client = replace(OpenSsh(house, alice, [alice.key]), more=WAYS[way])
+
+    round_trip(client, tmp_path, SOME)
+    assert len(exchanges) > 3
 
 
 @pytest.mark.soak
