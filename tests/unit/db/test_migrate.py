@@ -5,23 +5,34 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
 
 from server.auth.tables import METADATA
 from server.db.engine import Role, open_engine, reading, writing
 from server.db.migrate import Chain, SchemaTooNewError, upgrade
+from server.storage.tables import METADATA as STORE_METADATA
 
 
-def test_the_accounts_chain_makes_what_the_tables_say(database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("chain", "role", "tables"),
+    [
+        (Chain.ACCOUNTS, Role.ACCOUNTS, METADATA),
+        (Chain.STORE, Role.STORE, STORE_METADATA),
+    ],
+    ids=["accounts", "store"],
+)
+def test_a_chain_makes_what_the_tables_say(
+    database_url: str, chain: Chain, role: Role, tables: MetaData
+) -> None:
     """A column added to the code without a migration breaks the next start."""
-    upgrade(database_url, Chain.ACCOUNTS)
+    upgrade(database_url, chain)
 
-    engine = open_engine(database_url, Role.ACCOUNTS)
+    engine = open_engine(database_url, role)
     with reading(engine) as connection:
         context = MigrationContext.configure(
-            connection, opts={"version_table": "alembic_version_accounts"}
+            connection, opts={"version_table": f"alembic_version_{chain}"}
         )
-        differences = compare_metadata(context, METADATA)
+        differences = compare_metadata(context, tables)
 
     engine.dispose()
     assert differences == []
