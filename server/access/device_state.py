@@ -7,6 +7,7 @@ administrator, and the person whose device it is.
 from collections.abc import Callable
 
 from server.access.bureau import WAIT_S_MAX, Clerk, Facts, login_named, moment
+from server.access.ledger import Change
 from server.auth import records
 from server.auth.records import RowMap
 from server.auth.snapshot import DeviceState
@@ -45,16 +46,10 @@ def lock_device(
         UnavailableError: The accounts or the trail cannot be written.
     """
     with clerk.change(Operation.ADMIN_DEVICE_LOCK) as change:
-        change.about(f"{account}/{name}")
-        contract, login, row = device_named(change.connection, account, name, permit)
-        change.about(full_name_of(contract, login, row), contract["name"])
-        facts = shown(contract, login, {**row, "state": str(DeviceState.LOCKED)})
-        change.begin(before=shown(contract, login, row), after=facts)
-        state = str(DeviceState.LOCKED)
-        records.change(change.connection, DEVICE, row["id"], state=state)
-        records.erase(change.connection, UNLOCK_WINDOW, device_id=row["id"])
+        device_id, facts = _set(change, account, name, DeviceState.LOCKED, permit)
+        records.erase(change.connection, UNLOCK_WINDOW, device_id=device_id)
     cut = clerk.wait_for_cut(
-        change.revision, change.now_us, wait_s=wait_s, device_id=row["id"]
+        change.revision, change.now_us, wait_s=wait_s, device_id=device_id
     )
     return {**facts, **cut}
 
@@ -66,14 +61,24 @@ def unlock_device(clerk: Clerk, account: str, name: str) -> Facts:
         NotFoundError: There is none.
     """
     with clerk.change(Operation.ADMIN_DEVICE_UNLOCK) as change:
-        change.about(f"{account}/{name}")
-        contract, login, row = device_named(change.connection, account, name)
-        change.about(full_name_of(contract, login, row), contract["name"])
-        facts = shown(contract, login, {**row, "state": str(DeviceState.ACTIVE)})
-        change.begin(before=shown(contract, login, row), after=facts)
-        state = str(DeviceState.ACTIVE)
-        records.change(change.connection, DEVICE, row["id"], state=state)
-    return facts
+        return _set(change, account, name, DeviceState.ACTIVE)[1]
+
+
+def _set(
+    change: Change,
+    account: str,
+    name: str,
+    state: DeviceState,
+    permit: Permit = lambda _login: None,
+) -> tuple[str, Facts]:
+    """Put a device into a state; its id, and the device as it is then."""
+    change.about(f"{account}/{name}")
+    contract, login, row = device_named(change.connection, account, name, permit)
+    change.about(full_name_of(contract, login, row), contract["name"])
+    facts = shown(contract, login, {**row, "state": str(state)})
+    change.begin(before=shown(contract, login, row), after=facts)
+    records.change(change.connection, DEVICE, row["id"], state=str(state))
+    return row["id"], facts
 
 
 def device_named(
