@@ -316,7 +316,7 @@ class Connection(ServerInterface):
 
     def _leave(self) -> None:
         with self._lock:
-            services = list(self._services.values())
+            services, self._services = list(self._services.values()), {}
         for service in services:
             if isinstance(service, DataPath):
                 service.lost()

@@ -118,6 +118,8 @@ class DataPath:
         """The channel is closed, or its connection gone: what is open is aborted."""
         if not self.ended:
             self.ended = True
+            self.inflow.forget()
+            self._train.forget()
             self._requests.close()
 
     def join(self, timeout_s: float) -> bool:  # noqa: ARG002 - as a command's

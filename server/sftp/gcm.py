@@ -224,6 +224,13 @@ class GcmPacketizer(BoundedPacketizer):
         self._end += received
         self.heard_s = time.monotonic()
 
+    def let_go(self) -> None:
+        """The connection is over: give memory back, and all that leads to it."""
+        self._memory = None
+        self._start = self._end = 0
+        self.inflows.clear()
+        self.work = self.silence = nothing
+
     def hears(self, wait_s: float) -> bool:
         """Whether something came, or comes in `wait_s`, that was not read yet."""
         if self._Packetizer__remainder:

@@ -115,8 +115,12 @@ class Inflow:
     def rest(self) -> None:
         """Give the memory back, if nothing waits in it."""
         if self._start == self._end:
-            self._start = self._end = HEAD_BYTES
-            self._memory = None
+            self.forget()
+
+    def forget(self) -> None:
+        """Give the memory back, and what waits in it up."""
+        self._start = self._end = HEAD_BYTES
+        self._memory = None
 
     def _came(self, length: int) -> None:
         self._window -= length

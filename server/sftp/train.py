@@ -152,6 +152,12 @@ class Train:
             self._memory = None
             self._full = []
 
+    def forget(self) -> None:
+        """Give the memory back, and what waits in it up."""
+        self._sent = self._used = 0
+        self._left = b""
+        self.rest()
+
     def _open(self) -> memoryview:
         if self._memory is None:
             self._memory = block(self._slots * self._stride)

@@ -40,7 +40,7 @@ from server.sftp.algorithms import (
     UserKey,
 )
 from server.sftp.datapath import WINDOW_BYTES, DataPath
-from server.sftp.gcm import GcmPacketizer
+from server.sftp.gcm import GcmPacketizer, nothing
 
 log = logging.getLogger(__name__)
 
@@ -205,6 +205,18 @@ class SftpTransport(Transport):
             super().run()
         finally:
             self._ended()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold nothing any more that holds this: only the collector would find it."""
+        self.packets.let_go()
+        self.paths.clear()
+        self._kept.clear()
+        self._handler_table: dict[int, object] = {}
+        self.auth_handler = self.server_object = None
+        self.saved_exception = None  # its frames
+        self._authentication = AuthHandler
+        self._ended = nothing
 
     @property
     def packets(self) -> GcmPacketizer:

@@ -121,7 +121,7 @@ def test_nothing_is_read_on_after_the_lock_while_the_answer_is_on_its_way(
         command.exec_command("lock laptop")
         assert b"is locked" in command.makefile("rb").read()
 
-        with pytest.raises((OSError, EOFError)):
+        with pytest.raises((OSError, EOFError, SSHException)):
             reading.read()
         until(lambda: probe.gone, what="the connection is cut")
 
