@@ -167,7 +167,7 @@ class Dropping:
         return True
 
     def reopened(self, act: Act, place: Place) -> StoredFile:
-        """What was dropped, as a file without a name.
+        """What was dropped, as a staged file.
 
         Raises:
             NotFoundError: Long forgotten, or too long to be remembered.
@@ -176,22 +176,31 @@ class Dropping:
         if found is None or len(found.content) < found.attributes.size:
             raise _missing()
         file = self.opened(act, place)
-        file.write_at(0, found.content)
+        try:
+            file.write_at(0, found.content)
+        except BaseException:
+            file.close()
+            self.discard(act, place)
+            raise
         return file
 
     def opened(self, act: Act, place: Place) -> StoredFile:
-        """An empty file without a name, which is gone when it is closed."""
-        contract_id = place.stored().root.contract_id
-        file = self._storage.stage(contract_id, act.id)
-        self._storage.unstage(contract_id, act.id, quarantine=False)
-        return file
+        """An empty staged file, counted in the quotas until it is discarded."""
+        at = place.stored()
+        return self._storage.stage(at.root.contract_id, act.id, to=at)
 
-    def end(self, place: Place, file: StoredFile) -> None:
+    def end(self, act: Act, place: Place, file: StoredFile) -> None:
         """It was written to its end."""
         size = file.attributes().size
         kept = size <= CONTENT_BYTES_MAX
         content = file.read_at(0, size) if kept else b""
+        self.discard(act, place)
         self._dropped.remember(self._key(place), size, content)
+
+    def discard(self, act: Act, place: Place) -> None:
+        """Nobody needs the staged file any more."""
+        contract_id = place.stored().root.contract_id
+        self._storage.unstage(contract_id, act.id, quarantine=False)
 
     def _key(self, place: Place) -> Key:
         return self._session.actor.login_id, place.stored()

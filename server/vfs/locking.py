@@ -174,7 +174,7 @@ class Locking:
         if dropping.find(place) is not None:
             return False
         file = dropping.opened(act, place)
-        dropping.end(place, file)
+        dropping.end(act, place, file)
         file.close()
         return True
 

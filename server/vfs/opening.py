@@ -204,6 +204,13 @@ class Openings:
         """A file that takes what comes, and is gone at its end (docs/adr/0023)."""
         ground = self._ground
         right = Right.WRITE if writes else Right.READ
+
+        def end() -> None:
+            ground.dropping.end(act, place, file)
+
+        def discard() -> None:
+            ground.dropping.discard(act, place)
+
         return self._opened(
             Opening(
                 act=act,
@@ -215,7 +222,8 @@ class Openings:
                 readable=True,
                 writable=writes,
                 sync=False,
-                publish=(lambda: ground.dropping.end(place, file)) if writes else None,
+                publish=end if writes else discard,
+                discard=discard,
             )
         )
 

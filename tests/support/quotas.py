@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server.auth.snapshot import Snapshot
 from server.model.quota import NO_QUOTA, Quota, Usage
+from server.settings.schema import StorageSettings
 from server.storage.counters import Counters
 from server.storage.disk import Disk
 from server.storage.meter import Meter
@@ -72,7 +73,12 @@ class Metered:
 
 @contextmanager
 def metered_house(
-    folder: Path, accounts: Snapshot, *, owner: str = "worker", crashed: bool = False
+    folder: Path,
+    accounts: Snapshot,
+    *,
+    owner: str = "worker",
+    crashed: bool = False,
+    rules: StorageSettings | None = None,
 ) -> Iterator[tuple[House, Metered]]:
     """Open a store with quotas in `folder`, after a crash perhaps."""
     metered = Metered(accounts)
@@ -89,6 +95,6 @@ def metered_house(
             metered.meter.distrust("c", crashed=True)
         return MeteredStorage(disk, metered.meter)
 
-    with open_house(folder, storage=storage) as house:
+    with open_house(folder, storage=storage, rules=rules) as house:
         metered.house = house
         yield house, metered

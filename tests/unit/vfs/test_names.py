@@ -13,14 +13,17 @@ from server.model.errors import (
     NotEmptyError,
     NotFoundError,
     PathRefusedError,
+    QuotaRefusedError,
 )
 from server.model.folder import CaseRule, FolderRules, MacFiles
 from server.model.operation import PRESETS
+from server.model.quota import Quota
 from server.settings.schema import StorageSettings
 from server.vfs.entry import Changes, Disposition
 from server.vfs.told import location_in
 from server.vfs.view import View
 from tests.support.house import ACCOUNTS, House, open_house
+from tests.support.quotas import accounts_with, metered_house
 
 RULES = {
     "strict": FolderRules(case=CaseRule.COLLIDE),
@@ -370,3 +373,23 @@ def test_private_folders_obey_the_settings(tmp_path: Path) -> None:
         assert names(view, "/private") == {"readme"}
         assert [path.name for path in house.private().iterdir()] == ["readme"]
         assert names(view, "/shared/team") == {".DS_Store"}
+
+
+def test_a_dropped_file_counts_in_the_quota_while_it_is_open(tmp_path: Path) -> None:
+    """Else anybody could fill the disk under such a name, and nobody would see it."""
+    rules = StorageSettings(private_mac_files="drop")
+    accounts = accounts_with(login=Quota(bytes=1000))
+    with metered_house(tmp_path, accounts, rules=rules) as (house, metered):
+        view = house.view()
+        file = view.open_write("/private/._x", NEW)
+        file.write_at(0, b"x" * 900)
+        with pytest.raises(QuotaRefusedError):
+            file.write_at(900, b"x" * 101)
+        with pytest.raises(QuotaRefusedError):
+            file.close()
+        put(view, "/private/._x", b"x" * 900)
+
+        put(view, "/private/a", b"x" * 1000)
+
+        assert metered.wrong() == []
+        assert not list((house.folder / "data" / "c" / ".stage").iterdir())
