@@ -53,6 +53,7 @@ from server.vfs.lock_desk import LockDesk
 from server.webdav.application import Application
 from server.webdav.authentication import Gate as HttpGate
 from server.webdav.connection import Service
+from server.webdav.hotpath import HotPath
 from server.webdav.listener import Listener as WebdavListener
 from server.webdav.tls import TlsContexts, TlsMaterial
 
@@ -188,6 +189,7 @@ def _front_ends(
             )
         )
     application = HttpGate(Application(settings.webdav))
+    hot = HotPath(settings.webdav)
     for name, certificates in (("webdav", True), ("webdav_secret", False)):
         if name not in start.sockets:
             continue
@@ -199,6 +201,7 @@ def _front_ends(
             files=files,
             tls=None if plain else tls,
             client_certificates=certificates,
+            hot=hot,
         )
         fronts.append(WebdavListener(start.sockets[name], service, application))
     return fronts

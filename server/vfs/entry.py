@@ -1,11 +1,21 @@
 """What a front end sees of a file or folder, and what it may ask for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.model.path import VirtualPath
 from server.storage.port import Attributes, Changes, Space
 
-__all__ = ["Attributes", "Changes", "Disposition", "Entry", "Space", "entry_of"]
+__all__ = [
+    "Attributes",
+    "Changes",
+    "Disposition",
+    "Entry",
+    "Judge",
+    "Space",
+    "entry_of",
+    "whatever",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,16 @@ class Entry:
     def name(self) -> str:
         """The last part of the path."""
         return self.path.name
+
+
+Judge = Callable[[VirtualPath, Entry | None], None]
+"""Looks at what an act meets, before the act begins; raises to prevent it.
+
+Raising leaves no record of the act: whoever judges tells why, with `View.refuse`."""
+
+
+def whatever(path: VirtualPath, found: Entry | None) -> None:
+    """The judge that prevents nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

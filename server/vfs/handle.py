@@ -107,6 +107,33 @@ class OpenFile:
             self._was_read(offset, _filled(places, count))
             return count
 
+    @property
+    def hashes_reads(self) -> bool:
+        """Whether what is read must be looked at, so that `pass_on` will not do."""
+        return self._hash is not None and not self._at.writable
+
+    def pass_on(
+        self, send: Callable[[int, int, int], int | None], offset: int, length: int
+    ) -> int | None:
+        """Let the kernel send up to `length` bytes from `offset`, unseen.
+
+        Args:
+            send: Gets the descriptor, `offset` and `length` and must not block; says
+                how many bytes went, or None for not now.
+            offset: First byte.
+            length: How many at most.
+
+        Raises:
+            HandleError: As `read_at`, and the others too.
+        """
+        with self._lock:
+            self._require_readable(offset, length)
+            sent = send(self._at.file.descriptor, offset, length)
+            if sent:
+                self._reads.add(offset, sent)
+                self._tell_progress()
+            return sent
+
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`; at the end when opened to append.
 
@@ -265,7 +292,7 @@ class OpenFile:
         _require_offset(offset, length)
 
     def _was_read(self, offset: int, blocks: Iterable[bytes | memoryview]) -> None:
-        hashed = self._hash is not None and not self._at.writable
+        hashed = self.hashes_reads
         for block in blocks:
             self._reads.add(offset, len(block))
             if hashed:

@@ -6,11 +6,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from server.audit.gate import Act
-from server.model.errors import ServerError
+from server.model.errors import NotFolderError, NotFoundError, ServerError
 from server.model.operation import Operation, Right
 from server.storage.port import Attributes, Changes, Location, StoredFile
-from server.vfs.entry import Disposition
-from server.vfs.ground import Ground, file_of
+from server.vfs.entry import Disposition, Judge, entry_of
+from server.vfs.ground import NOTHING_THERE, Ground, file_of
 from server.vfs.guard import NO_TOKENS, Guard, Tokens, claim, guarded
 from server.vfs.handle import OpenFile, Opening
 from server.vfs.keeping import KeptFile
@@ -29,31 +29,51 @@ class Openings:
         self._ended = False
         self._writing = Operation.DEPOSIT if ground.intake else Operation.WRITE
 
-    def read(self, raw: str) -> OpenFile:
+    def read(self, raw: str, judge: Judge) -> OpenFile:
         """See `View.open_read`."""
         ground = self._ground
         with ground.act(Operation.READ, raw) as act:
             place = ground.enter(act, raw)
             place.require(Right.READ)
-            found = ground.found(place)
+            file = self._there(place)
+            found = None if file is None else file.attributes()
             if ground.dropping.concerns(act, place, found):
-                return self._dropped(place, act, ground.dropping.reopened(act, place))
-            act.note(size=file_of(found).size)
-            ground.require_running()
-            act.begin()
-            file = ground.storage.open(place.stored(), write=False)
-            opening = Opening(
-                act=act.keep(),
-                session=ground.session,
-                place=place,
-                file=file,
-                permitted=ground.tree.standing(place, Right.READ),
-                running=ground.gate.require_running,
-                readable=True,
-                writable=False,
-                hashed=ground.rules.hash_reads,
-            )
-            return self._opened(opening)
+                file = ground.dropping.reopened(act, place)
+                judge(place.path, entry_of(place.path, file.attributes()))
+                return self._dropped(place, act, file)
+            if file is None:
+                raise NotFoundError(NOTHING_THERE)
+            with closed_on_error(file):
+                act.note(size=file_of(found).size)
+            act.keep()
+        with closed_on_error(file):
+            judge(place.path, entry_of(place.path, file_of(found)))
+            with act:
+                ground.require_running()
+                act.begin()
+        opening = Opening(
+            act=act,
+            session=ground.session,
+            place=place,
+            file=file,
+            permitted=ground.tree.standing(place, Right.READ),
+            running=ground.gate.require_running,
+            readable=True,
+            writable=False,
+            hashed=ground.rules.hash_reads,
+        )
+        return self._opened(opening)
+
+    def _there(self, place: Place) -> StoredFile | None:
+        """What is there, open to read; None when nothing is.
+
+        Opened before it is looked at, so that both are of the same file, by one walk
+        along the path.
+        """
+        try:
+            return self._ground.storage.open(place.stored(), write=False)
+        except (NotFoundError, NotFolderError):
+            return None
 
     def write(self, raw: str, disposition: Disposition, changes: Changes) -> OpenFile:
         """See `View.open_write`."""
@@ -82,19 +102,26 @@ class Openings:
                 opening = replace(opening, readable=True, permitted=both)
             return self._opened(replace(opening, append=disposition.append))
 
-    def stage(self, raw: str, tokens: Tokens) -> OpenFile:
-        """See `View.upload`."""
+    def stage(self, raw: str, tokens: Tokens, judge: Judge) -> tuple[OpenFile, bool]:
+        """See `View.upload`; and whether something is there already."""
         ground = self._ground
         with ground.act(self._writing, raw) as act:
             place = ground.enter(act, raw)
             place.require(Right.WRITE)
             found = ground.found_for_writing(place, Disposition(create=True))
-            if ground.dropping.concerns(act, place, found):
-                file = ground.dropping.opened(act, place)
-                return self._dropped(place, act, file, writes=True)
-            opening = self._begin(act, place, found, tokens, staged=True)
+            dropped = ground.dropping.concerns(act, place, found)
             act.keep()
-            return self._opened(opening)
+        if dropped:
+            found = ground.dropping.find(place)
+        judge(place.path, None if found is None else entry_of(place.path, found))
+        with act:
+            if dropped:
+                file = ground.dropping.opened(act, place)
+                opened = self._dropped(place, act, file, writes=True)
+            else:
+                begun = self._begin(act, place, found, tokens, staged=True)
+                opened = self._opened(begun)
+        return opened, found is not None
 
     def copy(
         self,

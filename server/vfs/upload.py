@@ -9,7 +9,9 @@ from server.vfs.handle import OpenFile
 class Upload:
     """A file that comes from its first byte to its last and then stands whole."""
 
-    def __init__(self, file: OpenFile, *, length: int | None) -> None:
+    def __init__(
+        self, file: OpenFile, *, length: int | None, replaces: bool = False
+    ) -> None:
         """Receive into a staged file; `length` bytes are announced, if known.
 
         Raises:
@@ -17,6 +19,8 @@ class Upload:
         """
         if length is not None:
             file.expect(length)
+        self.replaces = replaces
+        """Whether something was there already."""
         self._file = file
         self._length = length
         self._received = 0

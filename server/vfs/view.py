@@ -20,7 +20,7 @@ from server.model.path import VirtualPath
 from server.model.session import Session
 from server.storage.port import Attributes, Changes, Space
 from server.vfs.children import entries_of, found_in
-from server.vfs.entry import Disposition, Entry, entry_of
+from server.vfs.entry import Disposition, Entry, Judge, entry_of, whatever
 from server.vfs.ground import NOTHING_THERE, Ground, require_visible
 from server.vfs.guard import NO_TOKENS, Tokens, claim, guarded
 from server.vfs.handle import OpenFile, changes_detail
@@ -158,14 +158,14 @@ class View:
                 place = self._ground.enter(act, HOME)
             return self._ground.storage.space(place.stored().root)
 
-    def open_read(self, raw: str) -> OpenFile:
-        """Open a file for reading.
+    def open_read(self, raw: str, judge: Judge = whatever) -> OpenFile:
+        """Open a file for reading, unless `judge` does not want what is there.
 
         Raises:
             NotFoundError: Nothing is there.
             IsFolderError: It is a folder.
         """
-        return self._openings.read(raw)
+        return self._openings.read(raw, judge)
 
     def open_write(
         self, raw: str, disposition: Disposition, changes: Changes = _NOTHING
@@ -188,7 +188,12 @@ class View:
         return self._openings.write(raw, disposition, changes)
 
     def upload(
-        self, raw: str, *, length: int | None = None, tokens: Tokens = NO_TOKENS
+        self,
+        raw: str,
+        *,
+        length: int | None = None,
+        tokens: Tokens = NO_TOKENS,
+        judge: Judge = whatever,
     ) -> Upload:
         """Receive a whole file; it stands, and replaces, when all of it came.
 
@@ -196,13 +201,15 @@ class View:
             raw: Path as the client sent it.
             length: Bytes announced, or None when unknown (chunked).
             tokens: The lock tokens that came with the request.
+            judge: Sees what would be replaced, and may prevent it.
 
         Raises:
             IsFolderError: It is a folder.
             LockedError: A lock is in the way, or another login writes it; at the
                 commit, too.
         """
-        return Upload(self._openings.stage(raw, tokens), length=length)
+        file, replaces = self._openings.stage(raw, tokens, judge)
+        return Upload(file, length=length, replaces=replaces)
 
     def make_folder(self, raw: str, tokens: Tokens = NO_TOKENS) -> None:
         """Make a folder.

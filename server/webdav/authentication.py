@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from server.model.errors import LoginRefusedError, ServerError, UnavailableError
+from server.webdav.answer import Answer, Headers, StartResponse, text_answer
 from server.webdav.exchange import DAV_HEADERS
-from server.webdav.status import RETRY_AFTER_S, status_line, status_of
+from server.webdav.status import RETRY_AFTER_S, status_of
 
 if TYPE_CHECKING:
     from server.webdav.connection import Connection
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
-Headers = list[tuple[str, str]]
-StartResponse = Callable[..., Callable[[bytes], None]]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _CLIENT_LENGTH_MAX: Final = 200
 _CHALLENGE: Final = 'Basic realm="Kagikura", charset="UTF-8"'
 _OURS: Final = frozenset(name.lower() for name, _ in DAV_HEADERS)
-_GUARDS: Final = (
+GUARDS: Final = (
     *DAV_HEADERS,
     # A stored page must neither run scripts nor be taken for another type.
     ("Content-Security-Policy", "sandbox"),
@@ -50,31 +49,39 @@ class Gate:
 
         def start(status: str, headers: Headers, *rest: Any) -> Callable[..., None]:  # noqa: ANN401 - WSGI's exc_info
             others = [pair for pair in headers if pair[0].lower() not in _OURS]
-            return start_response(status, [*others, *_GUARDS], *rest)
+            return start_response(status, [*others, *GUARDS], *rest)
 
-        connection: Connection = environ["kagikura.connection"]
-        credentials = parse_basic(environ.pop("HTTP_AUTHORIZATION", ""))
-        if credentials is None:
-            return _challenge(start)
-        if not connection.arrival.client:
-            agent = environ.get("HTTP_USER_AGENT", "")
-            connection.arrival.client = _cleaned(agent)
-        try:
-            session = connection.login.admit(*credentials)
-            environ["kagikura.session"] = session
-            environ["kagikura.view"] = connection.view(session)
-        except LoginRefusedError:
-            return _challenge(start)
-        except UnavailableError as error:
-            return _answer(
-                start,
-                status_of(error),
-                str(error),
-                ("Retry-After", str(RETRY_AFTER_S)),
-            )
-        except ServerError as error:
-            return _answer(start, status_of(error), str(error))
+        turned = admit(environ)
+        if turned is not None:
+            return turned.to(environ["REQUEST_METHOD"]).by_wsgi(start)
         return self._application(environ, start)
+
+
+def admit(environ: Environ) -> Answer | None:
+    """Put session and view of the request into its environ, or say why not.
+
+    Args:
+        environ: With `kagikura.connection`; the credentials are taken out of it.
+    """
+    connection: Connection = environ["kagikura.connection"]
+    credentials = parse_basic(environ.pop("HTTP_AUTHORIZATION", ""))
+    if credentials is None:
+        return _challenge()
+    if not connection.arrival.client:
+        agent = environ.get("HTTP_USER_AGENT", "")
+        connection.arrival.client = _cleaned(agent)
+    try:
+        session = connection.login.admit(*credentials)
+        environ["kagikura.session"] = session
+        environ["kagikura.view"] = connection.view(session)
+    except LoginRefusedError:
+        return _challenge()
+    except UnavailableError as error:
+        later = ("Retry-After", str(RETRY_AFTER_S))
+        return text_answer(status_of(error), str(error), later)
+    except ServerError as error:
+        return text_answer(status_of(error), str(error))
+    return None
 
 
 def parse_basic(header: str) -> tuple[str, str] | None:
@@ -100,20 +107,5 @@ def _cleaned(agent: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in agent)[:_CLIENT_LENGTH_MAX]
 
 
-def _challenge(start: StartResponse) -> Iterable[bytes]:
-    return _answer(start, 401, "Log in, please.", ("WWW-Authenticate", _CHALLENGE))
-
-
-def _answer(
-    start: StartResponse, status: int, text: str, *headers: tuple[str, str]
-) -> Iterable[bytes]:
-    body = text.encode()
-    start(
-        status_line(status),
-        [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            *headers,
-        ],
-    )
-    return [body]
+def _challenge() -> Answer:
+    return text_answer(401, "Log in, please.", ("WWW-Authenticate", _CHALLENGE))

@@ -14,6 +14,7 @@ from server.model.errors import IncompleteUploadError, LimitError
 DRAIN_BYTES_MAX: Final = 65536
 """How much of a refused body is read so that the connection can go on."""
 
+_BLOCK_BYTES: Final = 262144
 _CHUNK_LINE_BYTES_MAX: Final = 1024
 _TRAILER_BYTES_MAX: Final = 8192
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
@@ -40,8 +41,8 @@ class BodyTooLargeError(LimitError):
 class Source(Protocol):
     """Where body bytes come from."""
 
-    def read(self, size_bytes: int) -> bytes | bytearray:
-        """Up to `size_bytes` bytes; b"" only when the peer went away."""
+    def readinto(self, block: memoryview, /) -> int:
+        """The next bytes, as many as fit; 0 only when the peer went away."""
         ...
 
     def readline(self, size_bytes_max: int) -> bytes:
@@ -63,6 +64,11 @@ class Body:
         """Whether the announced end was reached."""
         raise NotImplementedError
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes the next reads bring, as far as is known; 0 for none."""
+        raise NotImplementedError
+
     def read(self, size_bytes: int = -1) -> bytes | bytearray:
         """The next bytes; b"" at the announced end.
 
@@ -76,14 +82,26 @@ class Body:
         """
         if size_bytes < 0:
             return self._read_all()
-        if self.finished or size_bytes == 0:
-            return b""
+        block = bytearray(min(size_bytes, self.waiting_bytes))
+        with memoryview(block) as view:
+            count = self.read_into(view)
+        del block[count:]
+        return block
+
+    def read_into(self, block: memoryview) -> int:
+        """Fill `block` with the next bytes, as many as there are; 0 at the end.
+
+        Raises:
+            BodyCutError: As `read`, and the others too.
+        """
+        if self.finished or not block:
+            return 0
         if self._on_first_read is not None:
             ask, self._on_first_read = self._on_first_read, None
             ask()
-        block = self._read(size_bytes)
-        self.received_bytes += len(block)
-        return block
+        count = self._read_into(block)
+        self.received_bytes += count
+        return count
 
     def drain(self) -> bool:
         """Read away a small rest; whether the connection can be used again."""
@@ -95,7 +113,7 @@ class Body:
             return False
         return self.finished
 
-    def _read(self, size_bytes: int) -> bytes | bytearray:
+    def _read_into(self, block: memoryview) -> int:
         raise NotImplementedError
 
     def _read_all(self) -> bytes:
@@ -104,14 +122,14 @@ class Body:
             blocks.append(bytes(block))
         return b"".join(blocks)
 
-    def _take(self, size_bytes: int) -> bytes | bytearray:
+    def _take(self, block: memoryview) -> int:
         try:
-            block = self._source.read(size_bytes)
+            count = self._source.readinto(block)
         except OSError as error:
             raise BodyCutError("The upload was cut off.") from error
-        if not block:
+        if not count:
             raise BodyCutError("The upload was cut off.")
-        return block
+        return count
 
 
 class KnownBody(Body):
@@ -135,8 +153,13 @@ class KnownBody(Body):
             return False
         return super().drain()
 
-    def _read(self, size_bytes: int) -> bytes | bytearray:
-        return self._take(min(size_bytes, self.length_bytes - self.received_bytes))
+    @property
+    def waiting_bytes(self) -> int:
+        """What is left."""
+        return self.length_bytes - self.received_bytes
+
+    def _read_into(self, block: memoryview) -> int:
+        return self._take(block[: self.length_bytes - self.received_bytes])
 
 
 class ChunkedBody(Body):
@@ -156,16 +179,21 @@ class ChunkedBody(Body):
         """Whether the last chunk and the trailer were read."""
         return self._ended
 
-    def _read(self, size_bytes: int) -> bytes | bytearray:
+    @property
+    def waiting_bytes(self) -> int:
+        """Nobody knows; a block of the usual size, until the end."""
+        return 0 if self._ended else _BLOCK_BYTES
+
+    def _read_into(self, block: memoryview) -> int:
         if self._chunk_left_bytes == 0:
             self._open_chunk()
             if self._ended:
-                return b""
-        block = self._take(min(size_bytes, self._chunk_left_bytes))
-        self._chunk_left_bytes -= len(block)
+                return 0
+        count = self._take(block[: self._chunk_left_bytes])
+        self._chunk_left_bytes -= count
         if self._chunk_left_bytes == 0 and self._line() != b"\r\n":
             raise MalformedBodyError("A chunk does not end where it said.")
-        return block
+        return count
 
     def _open_chunk(self) -> None:
         match = _CHUNK.fullmatch(self._line())

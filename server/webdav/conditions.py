@@ -1,8 +1,37 @@
-"""Conditional requests, RFC 9110 section 13, as one pure function."""
+"""Conditional requests, RFC 9110 section 13."""
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any, Final
+
+from wsgidav.dav_error import DAVError
+
+from server.vfs.entry import Entry
+
+_CONDITIONS: Final = frozenset({
+    "HTTP_IF_MATCH",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_UNMODIFIED_SINCE",
+})
+
+
+def require_expected(environ: dict[str, Any], entry: Entry | None) -> None:
+    """Return when what is there is as the request expects it.
+
+    Raises:
+        DAVError: 412 or 304, it is not.
+    """
+    if not _CONDITIONS.isdisjoint(environ):
+        status = failed_condition(
+            environ,
+            method=environ["REQUEST_METHOD"],
+            etag=None if entry is None or entry.is_folder else entry.etag,
+            mtime_s=None if entry is None else max(0, entry.mtime_ns) // 10**9,
+        )
+        if status is not None:
+            raise DAVError(status, "The file is not as the client expects it.")
 
 
 def failed_condition(

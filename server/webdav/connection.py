@@ -26,12 +26,15 @@ from server.vfs.filesystem import FileSystem
 from server.vfs.view import View
 from server.webdav.client_hello import HELLO_BYTES_MAX, offered
 from server.webdav.exchange import Request
+from server.webdav.hotpath import HotPath
 from server.webdav.status import status_line
 from server.webdav.tls import TlsContexts, common_name, device_key, refusal_of
 from server.webdav.wire import HeadTooLongError, Inbox, Outbox
 
 log = logging.getLogger(__name__)
 
+_TURN_REQUESTS_MAX: Final = 256
+"""So many requests a thread serves before other connections have their turn."""
 LINGER_S: Final = 2.0
 """How long an answered client may still send its refused body (RFC 9112, 9.6)."""
 
@@ -47,14 +50,25 @@ class Service:
         files: FileSystem,
         tls: TlsContexts | None,
         client_certificates: bool,
+        hot: HotPath | None = None,
     ) -> None:
-        """Keep the collaborators of a listener."""
+        """Keep the collaborators of a listener.
+
+        Args:
+            settings: Of WebDAV.
+            desk: Where connections and logins arrive.
+            files: The store.
+            tls: None for plain HTTP.
+            client_certificates: Whether a device shows one.
+            hot: The short way for plain requests; None sends all the general way.
+        """
         self.settings = settings
         self.doorway = settings if client_certificates else settings.secret
         self.desk = desk
         self.files = files
         self.tls = tls
         self.client_certificates = client_certificates
+        self.hot = hot
 
 
 class _Phase(Enum):
@@ -83,6 +97,8 @@ class Connection(HTTPConnection):
         self.inbox = self.rfile = Inbox(sock)
         self.wfile = Outbox(sock)
         self.requests_seen = 0
+        self.memory: dict[bytes, tuple[str, str]] = {}
+        """Header lines that were read before, see `headers.Memory`."""
         self.lingering = False
         self.expired = False
         self.interest = selectors.EVENT_READ
@@ -145,14 +161,22 @@ class Connection(HTTPConnection):
             return self.inbox.discard() and self._in_time()
         if self._phase is _Phase.HANDSHAKE and not self._handshake():
             return self._in_time()
-        while True:
-            self.socket.settimeout(0)
+        with self.server.patience() as patience_s:
+            return self._serve_all(patience_s)
+
+    def _serve_all(self, patience_s: float) -> bool:
+        """Serve what comes; between requests wait as long as this thread may."""
+        wait_s = 0.0  # whoever woke this thread knew of bytes
+        for _ in range(_TURN_REQUESTS_MAX):
+            self.socket.settimeout(wait_s)
             head = self._head()
             if head is None:
                 return not self.inbox.at_end and self._in_time()
             self.socket.settimeout(self.service.settings.request_timeout_s)
             if not self._serve(head):
                 return self._linger() if self.lingering else False
+            wait_s = patience_s
+        return True  # others have their turn
 
     def _handshake(self) -> bool:
         tls = self.service.tls
@@ -215,26 +239,45 @@ class Connection(HTTPConnection):
     def _serve(self, head: bytes) -> bool:
         self._head_begun = False
         self.requests_seen += 1
-        request = Request(self.server, self, head)
+        hot = self.service.hot
         try:
-            request.parse_request()
-            if request.ready:
-                request.respond()
+            goes_on = None if hot is None else hot.answer(self, head)
+            if goes_on is None:
+                goes_on = self._serve_generally(head)
         except (OSError, ServerError) as error:
             # After its first byte an answer can only be broken off.
             log.debug("webdav answer broken off", extra={"error": str(error)})
-            return False
-        except Exception:
-            log.exception("webdav request failed")
-            if not request.sent_headers:
-                status = status_line(HTTPStatus.INTERNAL_SERVER_ERROR)
-                request.simple_response(status, "Internal error.")
             return False
         settings = self.service.settings
         # Nobody who has not logged in keeps a place for long.
         known = bool(self._views)
         self._give(settings.idle_timeout_s if known else settings.header_timeout_s)
-        return request.ready and not request.close_connection
+        return goes_on
+
+    def _serve_generally(self, head: bytes) -> bool:
+        request = Request(self.server, self, head)
+        try:
+            request.parse_request()
+            if request.ready:
+                request.respond()
+        except (OSError, ServerError):
+            raise
+        except Exception:
+            log.exception("webdav request failed")
+            if not request.sent_headers:
+                self.fail()
+            return False
+        return bool(request.ready and not request.close_connection)
+
+    def fail(self) -> None:
+        """Say that something went wrong here; the connection ends."""
+        status = status_line(HTTPStatus.INTERNAL_SERVER_ERROR)
+        Request(self.server, self, b"").simple_response(status, "Internal error.")
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another request may follow the one that is being answered."""
+        return bool(self.server.can_add_keepalive_connection)
 
     def _linger(self) -> bool:
         self.wfile.flush()

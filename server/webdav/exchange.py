@@ -10,6 +10,7 @@ from server.model.operation import Stage
 from server.webdav.body import Body, ChunkedBody, KnownBody
 from server.webdav.headers import REQUEST_LINE, StrictHeaderReader
 from server.webdav.status import status_line
+from server.webdav.wire import Inbox
 
 if TYPE_CHECKING:
     from server.webdav.connection import Connection
@@ -19,6 +20,32 @@ DRAIN_S: Final = 0.5
 
 DAV_HEADERS: Final = (("DAV", "1, 2"), ("MS-Author-Via", "DAV"))
 """On every answer: Finder asks for no password, and Office opens read-only, without."""
+
+
+class Continue:
+    """Asks the client for its body, once, if it waits for that (RFC 9110, 10.1.1)."""
+
+    def __init__(self, connection: "Connection", *, expected: bool) -> None:
+        """Ask on `connection`, if `expected`."""
+        self._connection = connection
+        self.expected = expected
+
+    def __call__(self) -> None:
+        """The body is about to be read."""
+        if self.expected:
+            self.expected = False
+            self._connection.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def settled(body: Body, inbox: Inbox, ask: Continue) -> bool:
+    """Whether the next request can begin where this one's body ends."""
+    if body.finished:
+        return True
+    if ask.expected:
+        # A client that waits for 100 Continue may send its body or not: who knows.
+        return False
+    with inbox.hurried(DRAIN_S):
+        return body.drain()
 
 
 class Gateway(Gateway_10):
@@ -41,7 +68,7 @@ class Request(HTTPRequest):
         super().__init__(server, conn)
         self.scheme = b"https" if conn.service.tls else b"http"
         self._head = head
-        self._expects = False
+        self._continue = Continue(conn, expected=False)
         self.body: Body | None = None
 
     def parse_request(self) -> None:
@@ -80,7 +107,7 @@ class Request(HTTPRequest):
         length = int(headers.get(b"Content-Length", b"0"))
         too_long = length > self.conn.service.settings.body_bytes_max
         self.chunked_read = bool(coding)
-        self._expects = bool(expect) and modern and (self.chunked_read or length > 0)
+        self._continue = Continue(self.conn, expected=bool(expect) and modern)
         problems = (
             (modern and not headers.get(b"Host"), 400, "Host is missing."),
             (coding and not modern, 400, "HTTP/1.0 knows no transfer coding."),
@@ -109,27 +136,15 @@ class Request(HTTPRequest):
             self.conn.wfile.write(b"0\r\n\r\n")
         self.conn.wfile.flush()
 
-    def _continue(self) -> None:
-        if self._expects and not self.sent_headers:
-            self._expects = False
-            self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
     def send_headers(self) -> None:
         """Write the head of the answer, after settling what is left of the body."""
-        if self.body is not None and not self._settled(self.body):
+        body = self.body
+        if body is not None and not settled(body, self.conn.inbox, self._continue):
             self.close_connection = True
             self.conn.lingering = True
         self.conn.wfile.holding = True
         super().send_headers()
         self.conn.wfile.holding = False
-
-    def _settled(self, body: Body) -> bool:
-        """Whether the next request can begin where this one's body ends."""
-        if self._expects and not body.finished:
-            # A client that waits for 100 Continue may send its body or not: who knows.
-            return False
-        with self.conn.inbox.hurried(DRAIN_S):
-            return body.drain()
 
     def simple_response(self, status: str, msg: str = "") -> None:
         """Answer without the application; the connection ends with it.

@@ -21,7 +21,9 @@ _NAME: Final = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Z_a-z]{1,128}")
 """A token (RFC 9110, section 5.6.2)."""
 _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_LENGTH_DIGITS_MAX: Final = 18
 _HOST: Final = re.compile(rb"[A-Za-z0-9.\-_~%!$&'()*+,;=:\[\]]*")
+_HOST_TEXT: Final = re.compile(_HOST.pattern.decode())
 
 _ONCE: Final = frozenset({
     b"Authorization",
@@ -105,6 +107,75 @@ def _is_forgotten(name: bytes) -> bool:
             raise ValueError("Illegal header name.")
         return True
     return name in _FORGOTTEN or name.startswith(b"X-Forwarded-")
+
+
+Memory = dict[bytes, tuple[str, str]]
+"""Header lines of a connection that were read before, as WSGI names and values."""
+
+_PLAIN: Final = re.compile(rb"([A-Z]{3,8}) (/(?!/)[!\"$->@-~]{0,4096}) HTTP/1\.1\r\n")
+"""A request line without query, fragment or authority."""
+_MEMORY_LINES_MAX: Final = 64
+_REFUSED: Final = ("", "")
+
+
+def plain_head(head: bytes, memory: Memory) -> dict[str, str] | None:
+    """Read a head about which there is nothing to say, as part of a WSGI environ.
+
+    Args:
+        head: With its empty line.
+        memory: Grows; a line is read once, whose meaning depends on nothing else.
+
+    Returns:
+        None when a look by `StrictHeaderReader` is needed: something is wrong with the
+        head, rare, or sent twice.
+    """
+    line = _PLAIN.match(head)
+    if line is None:
+        return None
+    lines = head[line.end() : -4].split(b"\r\n")
+    if len(lines) > HEADERS_MAX:
+        return None
+    fields = {
+        "REQUEST_METHOD": line[1].decode("ascii"),
+        "REQUEST_URI": line[2].decode("ascii"),
+    }
+    for text in lines:
+        name, value = memory.get(text) or _remembered(text, memory)
+        if name in fields or not name:
+            return None
+        fields[name] = value
+    return fields if _plainly_framed(fields) else None
+
+
+def _remembered(text: bytes, memory: Memory) -> tuple[str, str]:
+    headers: dict[bytes, bytes] = {}
+    try:
+        _add(headers, text + b"\r\n")
+    except ValueError:
+        return _REFUSED
+    if not headers:
+        return _REFUSED  # one that is to be forgotten
+    ((raw_name, raw_value),) = headers.items()
+    name = raw_name.decode("ascii").upper().replace("-", "_")
+    if name not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+        name = f"HTTP_{name}"
+    read = name, raw_value.decode("latin-1")
+    # Passwords are not kept.
+    if len(memory) < _MEMORY_LINES_MAX and name != "HTTP_AUTHORIZATION":
+        memory[text] = read
+    return read
+
+
+def _plainly_framed(fields: dict[str, str]) -> bool:
+    length = fields.get("CONTENT_LENGTH", "0")
+    coding = fields.get("HTTP_TRANSFER_ENCODING")
+    host = fields.get("HTTP_HOST", "")
+    return (
+        (length.isascii() and length.isdigit() and len(length) <= _LENGTH_DIGITS_MAX)
+        and (coding is None or (coding == "chunked" and "CONTENT_LENGTH" not in fields))
+        and host != ""
+        and _HOST_TEXT.fullmatch(host) is not None
+    )
 
 
 def _require_framing(headers: dict[bytes, bytes]) -> None:

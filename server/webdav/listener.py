@@ -10,7 +10,8 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from cheroot.wsgi import Server
@@ -29,6 +30,8 @@ _TICK_S: Final = 0.05
 _ACCEPT_TICK_S: Final = 0.2
 _RETRY_S: Final = 0.1
 """Pause after an accept that failed for want of descriptors or memory."""
+_PATIENCE_S: Final = 0.01
+"""Longer than a round trip on a LAN, and shorter than anybody who queues notices."""
 _FORCE_S: Final = 2
 """How long cut requests get to notice, at the end of a drain."""
 
@@ -51,6 +54,30 @@ class _Workers(Server):
         self._open: set[Connection] = set()
         self._lock = threading.Lock()  # Guards _open. Taken after none, before none.
         self.waiting = Waiting(self.process_conn)
+
+        # One for each thread that may wait for a connection's next request.
+        self._seats = [_PATIENCE_S] * (settings.threads // 2)
+
+    @contextmanager
+    def patience(self) -> Iterator[float]:
+        """How long the thread may wait within the block for a next request, seconds.
+
+        A client that has just been answered often asks again at once: then it is not
+        worth while to hand its connection to the waiting room and another thread. At
+        most half of the threads wait so, and none when connections queue.
+        """
+        if self.requests.qsize:
+            yield 0.0
+            return
+        try:
+            seat = self._seats.pop()
+        except IndexError:
+            yield 0.0
+            return
+        try:
+            yield seat
+        finally:
+            self._seats.append(seat)
 
     def prepare(self) -> None:
         """Start the workers; there is nothing to bind."""

@@ -5,10 +5,10 @@ cut uploads, deletes a destination before it moves, and knows the locks of one p
 and for it holds a whole listing in memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from wsgidav import util
 from wsgidav.dav_error import DAVError
@@ -25,13 +25,14 @@ from server.model.errors import (
 )
 from server.model.operation import Operation
 from server.model.path import PATH_BYTES_MAX
-from server.vfs.entry import Entry
+from server.vfs.entry import Entry, Judge
 from server.vfs.view import View
 from server.webdav import locking, proppatch
-from server.webdav.conditions import failed_condition
-from server.webdav.download import streamed, typed_headers, wanted_part
+from server.webdav.conditions import require_expected
+from server.webdav.download import opened, typed_headers
 from server.webdav.propfind import answer, asked
 from server.webdav.provider import StoreProvider, not_found
+from server.webdav.refusals import ALLOWED
 from server.webdav.resource import Resource
 from server.webdav.status import dav_error, status_line, translated
 from server.webdav.target import (
@@ -42,15 +43,10 @@ from server.webdav.target import (
     tokens_of,
     view_of,
 )
-from server.webdav.upload import announced_mtime_ns, body_of, receive
+from server.webdav.upload import body_of, stored
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
-
-ALLOWED: Final = (
-    "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, "
-    "PROPFIND, PROPPATCH, LOCK, UNLOCK"
-)
 
 
 class Requests(RequestServer):
@@ -81,31 +77,9 @@ class Requests(RequestServer):
 
     def do_GET(self, environ: Environ, start_response: Start) -> Iterator[bytes]:  # noqa: N802 - wsgidav's name
         """A file's bytes."""
-        entry = self._entry(environ)
-        view, raw = view_of(environ), environ["PATH_INFO"]
-        try:
-            self._require_conditions(environ, entry)
-        except DAVError as error:
-            if error.value == HTTPStatus.NOT_MODIFIED:
-                with translated():
-                    view.stat(raw)  # the client learnt how the file stands
-            raise
-        with translated():
-            file = view.open_read(raw)
-        try:
-            # What was opened counts, should the file have changed meanwhile.
-            entry = file.entry
-            part = wanted_part(environ, entry)
-        except BaseException:
-            file.abort("range")
-            raise
-        first, count = part or (0, entry.size)
-        headers = [*typed_headers(entry), ("Content-Length", str(count))]
-        if part is not None:
-            span = f"bytes {first}-{first + count - 1}/{entry.size}"
-            headers.append(("Content-Range", span))
-        start_response(status_line(200 if part is None else 206), headers)
-        yield from streamed(file, first, count)
+        download = opened(environ, self._judge(environ))
+        start_response(status_line(download.status), download.headers)
+        yield from download.blocks()
 
     def do_PROPFIND(self, environ: Environ, start_response: Start) -> Iterator[bytes]:  # noqa: N802 - wsgidav's name
         """Properties of a resource or of a folder's members, never of a tree."""
@@ -153,24 +127,10 @@ class Requests(RequestServer):
                 )
         return proppatch.answer(found.get_href(), update, start_response)
 
-    def do_PUT(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
+    def do_PUT(self, environ: Environ, start_response: Start) -> Iterable[bytes]:  # noqa: N802 - wsgidav's name
         """Store a file."""
-        view, raw = view_of(environ), environ["PATH_INFO"]
-        if "HTTP_CONTENT_RANGE" in environ or "HTTP_CONTENT_ENCODING" in environ:
-            raise DAVError(HTTPStatus.BAD_REQUEST, "Send the whole file as it is.")
-        found = self._looked_up(environ, raw)
-        self._require_conditions(environ, found)
-        statuses: dict[type[ServerError], int] = {
-            NotFoundError: HTTPStatus.CONFLICT,
-            LimitError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        }
-        with translated(statuses):
-            entry = receive(view, raw, environ)
-        status = HTTPStatus.CREATED if found is None else HTTPStatus.NO_CONTENT
-        headers = [("ETag", f'"{entry.etag}"')]
-        if announced_mtime_ns(environ) is not None:
-            headers.append(("X-OC-Mtime", "accepted"))
-        return _done(start_response, status, *headers)
+        answer = stored(environ, self._judge(environ))
+        return answer.by_wsgi(start_response)
 
     def do_MKCOL(self, environ: Environ, start_response: Start) -> list[bytes]:  # noqa: N802 - wsgidav's name
         """Make a folder."""
@@ -285,20 +245,16 @@ class Requests(RequestServer):
         with translated():
             return view_of(environ).lookup(raw, environ["kagikura.operation"])
 
+    def _judge(self, environ: Environ) -> Judge:
+        return lambda _, entry: self._require_conditions(environ, entry)
+
     def _require_conditions(self, environ: Environ, entry: Entry | None) -> None:
         resource = None if entry is None else Resource(entry, environ)
         self._evaluate_if_headers(resource, environ)
 
     def _evaluate_if_headers(self, res: Resource | None, environ: Environ) -> None:
         """RFC 9110's conditions and RFC 4918's `If`; wsgidav asks here too."""
-        status = failed_condition(
-            environ,
-            method=environ["REQUEST_METHOD"],
-            etag=None if res is None else res.get_etag(),
-            mtime_s=None if res is None else int(res.get_last_modified()),
-        )
-        if status is not None:
-            raise DAVError(status, "The file is not as the client expects it.")
+        require_expected(environ, None if res is None else res.entry)
         util.parse_if_header_dict(environ)
         conditions = environ["wsgidav.conditions.if"]
         if not conditions or res is None:

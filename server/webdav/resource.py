@@ -1,6 +1,5 @@
 """A file or folder as wsgidav asks for it: live properties, members, times."""
 
-import mimetypes
 from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import formatdate
@@ -17,6 +16,7 @@ from server.model.path import VirtualPath
 from server.vfs.entry import Entry, Space
 from server.vfs.properties import Values
 from server.webdav.locking import discovery, supported
+from server.webdav.media import content_type
 from server.webdav.proppatch import ACCESSED, BITS, CREATED, MODIFIED, nanoseconds
 from server.webdav.status import translated
 from server.webdav.target import view_of
@@ -64,17 +64,20 @@ class Resource(_DAVResource):
         """The media type that a file's name suggests."""
         return None if self.is_collection else content_type(self.entry.name)
 
-    def get_creation_date(self) -> float:
-        """What a client said, or the earliest time known; seconds since 1970."""
+    def get_creation_date(self) -> int:
+        """What a client said, or the earliest time known; whole seconds since 1970."""
         told = self._text_of(CREATED)
         if told:
             with suppress(DAVError):
-                return max(0, nanoseconds(told)) / _NS_PER_S
-        return max(0, min(self.entry.ctime_ns, self.entry.mtime_ns)) / _NS_PER_S
+                return max(0, nanoseconds(told)) // _NS_PER_S
+        return max(0, min(self.entry.ctime_ns, self.entry.mtime_ns)) // _NS_PER_S
 
-    def get_last_modified(self) -> float:
-        """The content's last change, seconds since 1970; Finder wants none before."""
-        return max(0, self.entry.mtime_ns) / _NS_PER_S
+    def get_last_modified(self) -> int:
+        """The content's last change, whole seconds since 1970.
+
+        Finder wants none before. As GET has it: wsgidav would round.
+        """
+        return max(0, self.entry.mtime_ns) // _NS_PER_S
 
     def get_etag(self) -> str | None:
         """A file's strong validator, without quotes."""
@@ -168,7 +171,7 @@ class Resource(_DAVResource):
         seconds = {
             MODIFIED: self.get_last_modified,
             CREATED: self.get_creation_date,
-            ACCESSED: lambda: max(0, self.entry.atime_ns) / _NS_PER_S,
+            ACCESSED: lambda: max(0, self.entry.atime_ns) // _NS_PER_S,
         }
         return formatdate(seconds[name](), usegmt=True)
 
@@ -182,11 +185,6 @@ class Resource(_DAVResource):
         """The text of a dead property; empty when there is none."""
         xml = self._known_dead().get(name)
         return "" if xml is None else string_to_xml(xml).text or ""
-
-
-def content_type(name: str) -> str:
-    """The media type that a name suggests."""
-    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
 
 
 def _showable(entry: Entry) -> bool:

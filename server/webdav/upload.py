@@ -1,23 +1,26 @@
 """PUT: a body becomes a file when all of it came, and leaves nothing otherwise."""
 
-import logging
 import re
+from http import HTTPStatus
 from typing import Any, Final
 
 from wsgidav.dav_error import DAVError
 
-from server.model.errors import ServerError
-from server.vfs.entry import Entry
+from server.model.errors import LimitError, NotFoundError, ServerError
+from server.vfs.entry import Entry, Judge
 from server.vfs.upload import Upload
-from server.vfs.view import View
+from server.webdav.answer import Answer
 from server.webdav.body import Body, KnownBody
-from server.webdav.target import tokens_of
-
-log = logging.getLogger(__name__)
+from server.webdav.status import translated
+from server.webdav.target import tokens_of, view_of
 
 BLOCK_BYTES: Final = 1024 * 1024
 _NS_PER_S: Final = 1_000_000_000
 _SECONDS: Final = re.compile("[0-9]{1,10}")
+_STATUSES: Final[dict[type[ServerError], int]] = {
+    NotFoundError: HTTPStatus.CONFLICT,
+    LimitError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
 
 
 def body_of(environ: dict[str, Any]) -> Body:
@@ -56,26 +59,42 @@ def announced_mtime_ns(environ: dict[str, Any]) -> int | None:
     return int(told) * _NS_PER_S if _SECONDS.fullmatch(told) else None
 
 
-def receive(view: View, raw: str, environ: dict[str, Any]) -> Entry:
-    """Store a request's body at `raw`; what was there stays until all of it came.
+def stored(environ: dict[str, Any], judge: Judge) -> Answer:
+    """Store a request's body; what was there stays until all of it came.
+
+    Args:
+        environ: Of a request that was admitted.
+        judge: The request's conditions.
 
     Raises:
-        ServerError: Refused, cut off, or not possible now; nothing was changed.
+        DAVError: Any error, as HTTP has it; nothing was changed.
     """
+    if "HTTP_CONTENT_RANGE" in environ or "HTTP_CONTENT_ENCODING" in environ:
+        raise DAVError(HTTPStatus.BAD_REQUEST, "Send the whole file as it is.")
+    view, raw = view_of(environ), environ["PATH_INFO"]
     length, tokens = announced_bytes(environ), tokens_of(environ)
-    upload = view.upload(raw, length=length, tokens=tokens)
-    upload.mtime_ns = announced_mtime_ns(environ)
+    with translated(_STATUSES):
+        upload = view.upload(raw, length=length, tokens=tokens, judge=judge)
+        upload.mtime_ns = announced_mtime_ns(environ)
+        entry = _received(body_of(environ), upload)
+    headers = [("ETag", f'"{entry.etag}"')]
+    if upload.mtime_ns is not None:
+        headers.append(("X-OC-Mtime", "accepted"))
+    if upload.replaces:
+        return Answer(HTTPStatus.NO_CONTENT, headers)
+    return Answer(HTTPStatus.CREATED, [("Content-Length", "0"), *headers])
+
+
+def _received(body: Body, upload: Upload) -> Entry:
     try:
-        return _copied(body_of(environ), upload)
+        if body.waiting_bytes:
+            block = memoryview(bytearray(min(body.waiting_bytes, BLOCK_BYTES)))
+            while count := body.read_into(block):
+                upload.write(block[:count])
+        return upload.commit()
     except ServerError as error:
         upload.fail(error)
         raise
     except BaseException:
         upload.abort("internal")
         raise
-
-
-def _copied(body: Body, upload: Upload) -> Entry:
-    while block := body.read(BLOCK_BYTES):
-        upload.write(block)
-    return upload.commit()

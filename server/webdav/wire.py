@@ -4,6 +4,8 @@ The head of a request is gathered without blocking, so that a client that dribbl
 costs no thread; bodies and answers block with the socket's timeout for each call.
 """
 
+import os
+import select
 import socket
 import ssl
 import time
@@ -46,7 +48,7 @@ class Inbox:
     def head(self, bytes_max: int) -> bytes | None:
         """The next request's head with its empty line, or None while it is incomplete.
 
-        The socket must not block.
+        The socket must not block, or not for long: its timeout counts as silence.
 
         Raises:
             HeadTooLongError: More than `bytes_max` bytes without an end.
@@ -65,7 +67,10 @@ class Inbox:
             if len(self._buffer) > bytes_max:
                 raise HeadTooLongError
             searched = len(self._buffer)
-            if not self._receive():
+            try:
+                if not self._receive():
+                    return None
+            except TimeoutError:
                 return None
 
     def _receive(self) -> bool:
@@ -87,8 +92,8 @@ class Inbox:
                 break
         return not self.at_end
 
-    def read(self, size_bytes: int) -> bytes | bytearray:
-        """Up to `size_bytes` bytes, blocking; b"" only at the connection's end.
+    def readinto(self, block: memoryview, /) -> int:
+        """Fill `block`, blocking; 0 only at the connection's end.
 
         Raises:
             OSError: The connection broke or fell silent.
@@ -96,13 +101,11 @@ class Inbox:
         if self._failure is not None:
             raise self._failure
         if self._buffer:
-            ready = bytes(self._buffer[:size_bytes])
-            del self._buffer[:size_bytes]
-            return ready
-        block = bytearray(size_bytes)
-        filled = self._fill(block)
-        del block[filled:]
-        return block
+            count = min(len(block), len(self._buffer))
+            block[:count] = self._buffer[:count]
+            del self._buffer[:count]
+            return count
+        return self._fill(block)
 
     @contextmanager
     def hurried(self, seconds: float) -> Iterator[None]:
@@ -123,22 +126,21 @@ class Inbox:
             raise TimeoutError("too slow")
         self.sock.settimeout(left_s)
 
-    def _fill(self, block: bytearray) -> int:
+    def _fill(self, block: memoryview) -> int:
         filled = 0
-        with memoryview(block) as view:
-            while filled < len(view):
-                try:
-                    self._hurry()
-                    count = self.sock.recv_into(view[filled:])
-                except OSError as error:
-                    # What came before is handed out first.
-                    if not filled:
-                        raise
-                    self._failure = error
-                    break
-                if count == 0:
-                    break
-                filled += count
+        while filled < len(block):
+            try:
+                self._hurry()
+                count = self.sock.recv_into(block[filled:])
+            except OSError as error:
+                # What came before is handed out first.
+                if not filled:
+                    raise
+                self._failure = error
+                break
+            if count == 0:
+                break
+            filled += count
         return filled
 
     def readline(self, size_bytes_max: int) -> bytes:
@@ -187,6 +189,39 @@ class Outbox:
         """
         held, self._held = self._held, bytearray()
         self._send(held)
+
+    @property
+    def kernel_sends(self) -> bool:
+        """Whether the kernel can send a file by itself: not through TLS."""
+        return not isinstance(self.sock, ssl.SSLSocket)
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> int | None:
+        """Send bytes of a file without looking at them.
+
+        What was held back must have been flushed.
+
+        Returns:
+            How many went, 0 at the file's end; None when the peer takes none now.
+
+        Raises:
+            OSError: The peer went away.
+        """
+        try:
+            return os.sendfile(self.sock.fileno(), descriptor, offset, count)
+        except BlockingIOError:
+            return None
+
+    def wait(self) -> None:
+        """Return when the peer takes more.
+
+        Raises:
+            TimeoutError: It took nothing for the socket's timeout.
+        """
+        timeout_s = self.sock.gettimeout()
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        if not poll.poll(None if timeout_s is None else timeout_s * 1000):
+            raise TimeoutError("the peer takes nothing")
 
     def _send(self, block: bytes | bytearray | memoryview) -> None:
         with memoryview(block) as view:

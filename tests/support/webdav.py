@@ -22,6 +22,7 @@ from server.vfs.filesystem import FileSystem
 from server.webdav.application import Application
 from server.webdav.authentication import Gate
 from server.webdav.connection import Service
+from server.webdav.hotpath import HotPath
 from server.webdav.listener import Listener
 from server.webdav.tls import TlsContexts, TlsMaterial
 from tests.support.accounts import PASSWORD, Accounts
@@ -136,8 +137,13 @@ def require_program(name: str) -> str:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[WebdavStore]:
-    """Serve a store with two people and a line for 127.0.0.1 and ::1 alone."""
+def served(folder: Path, *, hot: bool = True) -> Iterator[WebdavStore]:
+    """Serve a store with two people and a line for 127.0.0.1 and ::1 alone.
+
+    Args:
+        folder: Where it is made.
+        hot: Whether plain requests go the short way.
+    """
     with ExitStack() as stack:
         accounts = stack.enter_context(opened_accounts(folder))
         admin = accounts.administration
@@ -148,7 +154,7 @@ def served(folder: Path) -> Iterator[WebdavStore]:
         admin.folders.add("main", "team")
         for person in (alice, bob):
             admin.folders.grant("main", "team", person.name, PRESETS["editor"])
-        yield _listening(folder, accounts, alice, bob, stack)
+        yield _listening(folder, accounts, (alice, bob), stack, hot=hot)
 
 
 def _person(accounts: Accounts, folder: Path, name: str) -> Person:
@@ -163,7 +169,12 @@ def _person(accounts: Accounts, folder: Path, name: str) -> Person:
 
 
 def _listening(
-    folder: Path, accounts: Accounts, alice: Person, bob: Person, stack: ExitStack
+    folder: Path,
+    accounts: Accounts,
+    people: tuple[Person, Person],
+    stack: ExitStack,
+    *,
+    hot: bool,
 ) -> WebdavStore:
     settings = accounts.settings.model_copy(
         update={
@@ -196,6 +207,7 @@ def _listening(
             files=files,
             tls=tls,
             client_certificates=tls is not None,
+            hot=HotPath(settings.webdav) if hot else None,
         )
         listener = Listener([sock], service, application)
         stack.callback(listener.close)
@@ -211,8 +223,8 @@ def _listening(
         port=ports[0],
         secret_port=ports[1],
         server_ca=accounts.keys.server_ca,
-        alice=alice,
-        bob=bob,
+        alice=people[0],
+        bob=people[1],
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from server.webdav.conditions import failed_condition, range_still_valid
-from server.webdav.download import RangeError, wanted_range
+from server.webdav.download import RangeError, wanted_ranges
 
 NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
 NOW_S = 1767225600
@@ -48,31 +48,35 @@ def test_a_file_that_changed_since_fails_the_older_condition() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "part"),
+    ("value", "parts"),
     [
-        ("bytes=0-9", (0, 10)),
-        ("bytes=90-", (90, 10)),
-        ("bytes=90-1000", (90, 10)),
-        ("bytes=-5", (95, 5)),
-        ("bytes=-500", (0, 100)),
+        ("bytes=0-9", [(0, 10)]),
+        ("bytes=90-", [(90, 10)]),
+        ("bytes=90-1000", [(90, 10)]),
+        ("bytes=-5", [(95, 5)]),
+        ("bytes=-500", [(0, 100)]),
+        ("bytes=5-6, 0-1", [(5, 2), (0, 2)]),
+        ("bytes=0-1,200-300", [(0, 2)]),
+        ("bytes=0-5,5-6", None),
+        ("bytes=" + ",".join(f"{n}-{n}" for n in range(6)), None),
         ("bytes=5-4", None),
-        ("bytes=0-1,5-6", None),
+        ("bytes=0-1,5-4", None),
         ("items=0-9", None),
         ("", None),
     ],
 )
-def test_one_range_is_answered_and_an_odd_one_ignored(
-    value: str, part: tuple[int, int] | None
+def test_ranges_are_answered_and_odd_ones_ignored(
+    value: str, parts: list[tuple[int, int]] | None
 ) -> None:
     """RFC 9110 section 14.2 lets a server ignore a Range."""
-    assert wanted_range({"HTTP_RANGE": value}, 100) == part
+    assert wanted_ranges(value, 100) == parts
 
 
 @pytest.mark.parametrize("value", ["bytes=100-", "bytes=200-300", "bytes=-0"])
 def test_a_range_outside_the_file_is_an_error(value: str) -> None:
     """416, so that a resumed download notices that the file became shorter."""
     with pytest.raises(RangeError):
-        wanted_range({"HTTP_RANGE": value}, 100)
+        wanted_ranges(value, 100)
 
 
 def test_a_range_of_another_version_is_the_whole_file() -> None:
