@@ -6,7 +6,7 @@ sees the other, whatever the moment.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,14 @@ class Held:
     path: str
 
 
+class Everything:
+    """A set that holds every name."""
+
+    def __contains__(self, name: object) -> bool:
+        """Yes."""
+        return True
+
+
 class Locking:
     """The locks as one session may see and change them."""
 
@@ -72,6 +80,28 @@ class Locking:
         known = self._table.known(place.location.root.contract_id)
         found = known.index.covering(place.location, self._table.now_us())
         return [Held(lock, seen(lock, claim(place))) for lock in found]
+
+    def touched(self, path: VirtualPath) -> Container[str]:
+        """Where `covering` may find locks: at the path, "", or at a member, its name.
+
+        One look for a whole folder; it may name more than there are.
+
+        Raises:
+            BooksUnavailableError: Nobody knows.
+        """
+        place = self._ground.at(path)
+        if place.location is None:
+            return ()
+        index = self._table.known(place.location.root.contract_id).index
+        if not index:
+            return ()
+        at, now_us = place.location, self._table.now_us()
+        covering = index.covering(at, now_us)
+        if any(lock.deep for lock in covering):
+            return Everything()
+        depth = len(at.parts)
+        below = {lock.inside[depth] for lock in index.below(at, now_us)}
+        return below | {""} if covering else below
 
     def take(self, raw: str, wanted: Wanted, tokens: Tokens) -> tuple[Lock, bool]:
         """Lock what is at a path; nothing there, an empty file is made (RFC 4918, 7.3).

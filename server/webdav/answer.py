@@ -1,6 +1,6 @@
 """An answer before it is written: status, header fields, body."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from server.webdav.status import status_line
@@ -25,6 +25,15 @@ class Answer:
         """Give it as a WSGI application does."""
         start_response(status_line(self.status), self.headers)
         return [self.body]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer whose body is made while it is sent."""
+
+    status: int
+    headers: Headers
+    blocks: Iterator[bytes]
 
 
 def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:

@@ -20,7 +20,8 @@ from server.model.errors import PathRefusedError, ServerError
 from server.settings.schema import WebdavSettings
 from server.vfs.entry import Entry
 from server.vfs.handle import OpenFile
-from server.webdav.answer import Answer, Headers
+from server.webdav.answer import Answer, Headers, Streamed
+from server.webdav.asked import asked
 from server.webdav.authentication import GUARDS, admit
 from server.webdav.body import ChunkedBody, KnownBody
 from server.webdav.conditions import require_expected
@@ -35,10 +36,13 @@ from server.webdav.download import (
 )
 from server.webdav.exchange import Continue, settled
 from server.webdav.headers import plain_head
+from server.webdav.propfind import answer, by_text
+from server.webdav.provider import StoreProvider, not_found
 from server.webdav.refusals import ALLOWED, operation_of, refusal
 from server.webdav.status import status_line, translated
 from server.webdav.target import requested, view_of
 from server.webdav.upload import stored
+from server.webdav.xml_body import take_xml
 
 if TYPE_CHECKING:
     from server.model.path import VirtualPath
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
+Reply = Answer | Streamed | Download
 
 _KERNEL_BYTES_MIN: Final = 65536
 """Shorter pieces travel with the head in one send."""
@@ -57,6 +62,7 @@ _UNHURRIED: Final = frozenset({
     "HTTP_CONTENT_RANGE",
     "HTTP_CONTENT_ENCODING",
 })
+_DEPTHS: Final = frozenset({"0", "1"})
 _WAITS: Final = "100-continue"
 _CONNECTIONS: Final = {"keep-alive": False, "close": True, "te": False, "": False}
 """What a Connection header may say here, and whether that is the end."""
@@ -68,11 +74,13 @@ class HotPath:
     def __init__(self, settings: WebdavSettings) -> None:
         """Serve by `settings`."""
         self._settings = settings
-        self._methods: dict[str, Callable[[Environ], Answer | Download]] = {
+        self._provider = StoreProvider()
+        self._methods: dict[str, Callable[[Environ], Reply]] = {
             "GET": self._get,
             "HEAD": self._head,
             "PUT": self._put,
             "OPTIONS": self._options,
+            "PROPFIND": self._propfind,
         }
 
     def answer(self, connection: "Connection", head: bytes) -> bool | None:
@@ -94,19 +102,19 @@ class HotPath:
 
     def _understands(self, environ: Environ) -> bool:
         method = environ["REQUEST_METHOD"]
-        if method not in self._methods or not _UNHURRIED.isdisjoint(environ):
-            return False
-        connection = environ.get("HTTP_CONNECTION")
-        if connection is not None and connection.lower() not in _CONNECTIONS:
-            return False
-        has_body = environ.get("CONTENT_LENGTH", "0") != "0"
-        if method in _BODILESS and (has_body or "HTTP_TRANSFER_ENCODING" in environ):
-            return False
-        if int(environ.get("CONTENT_LENGTH", "0")) > self._settings.body_bytes_max:
-            return False
-        return str(environ.get("HTTP_EXPECT", _WAITS)).lower() == _WAITS
+        length = environ.get("CONTENT_LENGTH", "0")
+        has_body = length != "0" or "HTTP_TRANSFER_ENCODING" in environ
+        return (
+            method in self._methods
+            and _UNHURRIED.isdisjoint(environ)
+            and environ.get("HTTP_CONNECTION", "").lower() in _CONNECTIONS
+            and not (method in _BODILESS and has_body)
+            and int(length) <= self._settings.body_bytes_max
+            and environ.get("HTTP_EXPECT", _WAITS).lower() == _WAITS
+            and (method != "PROPFIND" or environ.get("HTTP_DEPTH") in _DEPTHS)
+        )
 
-    def _respond(self, exchange: "_Exchange") -> Answer | Download:
+    def _respond(self, exchange: "_Exchange") -> Reply:
         environ = exchange.environ
         turned = admit(environ)
         if turned is not None:
@@ -116,7 +124,7 @@ class HotPath:
         except (ServerError, DAVError) as error:
             return refusal(environ, error)
 
-    def _made(self, exchange: "_Exchange") -> Answer | Download:
+    def _made(self, exchange: "_Exchange") -> Reply:
         environ = exchange.environ
         view = view_of(environ)
         operation = environ["kagikura.operation"] = operation_of(environ)
@@ -146,6 +154,17 @@ class HotPath:
 
         return stored(environ, judge)
 
+    def _propfind(self, environ: Environ) -> Streamed:
+        take_xml(environ, self._settings.xml_bytes_max)
+        environ["wsgidav.provider"] = self._provider
+        raw = environ["PATH_INFO"]
+        found = self._provider.get_resource_inst(raw, environ)
+        if found is None:
+            raise not_found(view_of(environ), raw, environ["kagikura.operation"])
+        require_expected(environ, found.entry)
+        deep = environ["HTTP_DEPTH"] == "1"
+        return answer(by_text(found, asked(environ), deep=deep))
+
     def _options(self, environ: Environ) -> Answer:  # noqa: ARG002 - as the others
         return Answer(HTTPStatus.OK, [("Allow", ALLOWED), ("Content-Length", "0")])
 
@@ -164,15 +183,17 @@ class _Exchange:
         self._continue = Continue(connection, expected="HTTP_EXPECT" in environ)
         self._begun = False
 
-    def run(self, respond: Callable[["_Exchange"], Answer | Download]) -> bool:
+    def run(self, respond: Callable[["_Exchange"], Reply]) -> bool:
         """Make the answer and send it; whether the connection goes on."""
         try:
-            answer = respond(self)
-            if isinstance(answer, Download):
-                self._send_download(answer)
+            reply = respond(self)
+            if isinstance(reply, Download):
+                self._send_download(reply)
+            elif isinstance(reply, Streamed):
+                self._send_stream(reply)
             else:
-                self._send_head(answer.status, answer.headers)
-                self._connection.wfile.write(answer.body)
+                self._send_head(reply.status, reply.headers)
+                self._connection.wfile.write(reply.body)
             self._connection.wfile.flush()
         except (OSError, ServerError):
             raise
@@ -216,6 +237,19 @@ class _Exchange:
         if body is None:  # refused before anybody looked at it
             body = self.body_of_request(self._connection.service.settings)
         return body.finished or settled(body, self._connection.inbox, self._continue)
+
+    def _send_stream(self, answer: Streamed) -> None:
+        wfile = self._connection.wfile
+        if any(name == "Content-Length" for name, _ in answer.headers):
+            self._send_head(answer.status, answer.headers)
+            for block in answer.blocks:
+                wfile.write(block)
+            return
+        chunked = ("Transfer-Encoding", "chunked")
+        self._send_head(answer.status, [*answer.headers, chunked])
+        for block in answer.blocks:
+            wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+        wfile.write(b"0\r\n\r\n")
 
     # A file's bytes.
 

@@ -1,8 +1,12 @@
 """Paths as hrefs."""
 
+from typing import Final
 from urllib.parse import quote
+
+SAFE: Final = "/!*'(),$-_|."
+"""Some clients choke on escapes that are not needed."""
 
 
 def href_of(path: str) -> str:
-    """A path as an href; some clients choke on escapes that are not needed."""
-    return quote(path, safe="/!*'(),$-_|.")
+    """A path as an href."""
+    return quote(path, safe=SAFE)

@@ -3,77 +3,125 @@
 The answer streams: as one XML tree a folder of 100,000 files takes half a gigabyte.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
-from typing import Any, Final
+from typing import Final
+from urllib.parse import quote
 
 from wsgidav import util
-from wsgidav.dav_error import DAVError
 from wsgidav.xml_tools import etree, make_multistatus_el
 
-from server.webdav.resource import Resource
-from server.webdav.status import status_line
+from server.vfs.entry import Entry
+from server.vfs.properties import Values
+from server.webdav.answer import Streamed
+from server.webdav.asked import Asked
+from server.webdav.hrefs import SAFE
+from server.webdav.multistatus import sheets
+from server.webdav.resource import Resource, showable
+from server.webdav.status import translated
+from server.webdav.target import view_of
 
-PROPERTIES_MAX: Final = 200
-"""Named by one request; each is answered for each member, known or not."""
+_VIRTUAL: Final = frozenset({(), ("shared",)})
+"""Folders that are nobody's to lock: their properties differ."""
 _BLOCK_BYTES: Final = 256 * 1024
 _HEAD: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n<D:multistatus xmlns:D="DAV:">'
 _END: Final = b"</D:multistatus>"
-_MODES: Final = {
-    "{DAV:}allprop": "allprop",
-    "{DAV:}propname": "name",
-    "{DAV:}prop": "named",
-}
+
+
+def by_tree(
+    resource: Resource, what: Asked, *, deep: bool
+) -> Generator[bytes, None, None]:
+    """The multistatus of a resource and, if `deep`, of its members, by wsgidav.
+
+    Raises:
+        DAVError: The folder cannot be listed; later there is nothing to raise.
+    """
+    resources = resource.and_members(deep=deep)
+    return _blocks(_response(one, what) for one in resources)
+
+
+def by_text(
+    resource: Resource, what: Asked, *, deep: bool
+) -> Generator[bytes, None, None]:
+    """As `by_tree`, without a tree for what bears no lock and no dead property.
+
+    Raises:
+        DAVError: As `by_tree`.
+    """
+    path = resource.entry.path
+    if path.parts in _VIRTUAL:
+        return by_tree(resource, what, deep=deep)
+    view = view_of(resource.environ)
+    entries: Iterator[Entry] = iter(())
+    with translated():
+        if deep and resource.is_collection:
+            entries = view.list(resource.path)
+            dead = view.properties.of_members(path)
+        else:
+            own = view.properties.at(path)
+            dead = {"": own} if own else {}
+        unusual = _Unusual(resource, what, dead, view.locks.touched(path))
+    return _blocks(_texts(resource, what, entries, unusual))
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a client wants to know of each resource."""
+class _Unusual:
+    """Whose properties are more than text: locks, dead properties, quotas."""
 
-    mode: str
-    """`allprop`, `name` or `named`, as wsgidav has it."""
-    names: tuple[str, ...] = ()
+    folder: Resource
+    what: Asked
+    dead: Mapping[str, Values]
+    locked: Container[str]
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a member, or with "" the folder itself, has such."""
+        return name in self.dead or name in self.locked
 
-def asked(environ: dict[str, Any]) -> Asked:
-    """Read the request's body; none at all means all properties.
-
-    Raises:
-        DAVError: 400, not what section 14.20 describes; 413, too many properties.
-    """
-    body = util.parse_xml_body(environ, allow_empty=True)
-    if body is None:
-        return Asked("allprop")
-    wanted = [node for node in body if node.tag in _MODES]
-    if body.tag != "{DAV:}propfind" or len({node.tag for node in wanted}) > 1:
-        raise DAVError(HTTPStatus.BAD_REQUEST, "That is no propfind.")
-    names = tuple(
-        name.tag for node in wanted if node.tag == "{DAV:}prop" for name in node
-    )
-    if len(names) > PROPERTIES_MAX:
-        raise DAVError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many properties.")
-    return Asked(_MODES[wanted[0].tag] if wanted else "named", names)
+    def response(self, name: str, entry: Entry) -> bytes:
+        """The response element of one of them."""
+        dead = self.dead.get(name, {})
+        return _response(Resource(entry, self.folder.environ, dead), self.what)
 
 
-def answer(
-    resources: Iterator[Resource], what: Asked, start_response: Callable[..., Any]
+def _texts(
+    resource: Resource, what: Asked, entries: Iterator[Entry], unusual: _Unusual
 ) -> Iterator[bytes]:
+    of_files, of_folders = sheets(what)
+    base = resource.get_href()
+    sheet = of_folders if resource.is_collection else of_files
+    if "" in unusual or not sheet.complete:
+        yield unusual.response("", resource.entry)
+    else:
+        yield sheet.response(base, resource.entry).encode()
+    for entry in entries:
+        name = entry.name
+        if not showable(entry):
+            continue
+        sheet = of_folders if entry.is_folder else of_files
+        if name in unusual or not sheet.complete:
+            yield unusual.response(name, entry)
+            continue
+        end = "/" if entry.is_folder else ""
+        href = f"{base}{quote(name, safe=SAFE)}{end}"
+        yield sheet.response(href, entry).encode()
+
+
+def answer(blocks: Generator[bytes, None, None]) -> Streamed:
     """A multistatus; a small one goes with its length, for old clients."""
-    blocks = _blocks(resources, what)
     first, second = next(blocks), next(blocks, None)
     headers = [("Content-Type", "application/xml; charset=utf-8")]
     if second is None:
         headers.append(("Content-Length", str(len(first))))
-    start_response(status_line(HTTPStatus.MULTI_STATUS), headers)
-    return chain((first,), () if second is None else (second,), blocks)
+    rest = chain((first,), () if second is None else (second,), blocks)
+    return Streamed(HTTPStatus.MULTI_STATUS, headers, rest)
 
 
-def _blocks(resources: Iterator[Resource], what: Asked) -> Iterator[bytes]:
+def _blocks(responses: Iterable[bytes]) -> Generator[bytes, None, None]:
     block = bytearray(_HEAD)
-    for resource in resources:
-        block += _response(resource, what)
+    for response in responses:
+        block += response
         if len(block) >= _BLOCK_BYTES:
             yield bytes(block)
             block.clear()

@@ -19,13 +19,8 @@ from wsgidav.dav_error import (
 from wsgidav.xml_tools import etree, make_multistatus_el, xml_to_bytes
 
 from server.vfs.entry import Changes
+from server.webdav.names import ACCESSED, BITS, CREATED, MODIFIED
 from server.webdav.status import status_line
-
-WIN32: Final = "{urn:schemas-microsoft-com:}"
-CREATED: Final = f"{WIN32}Win32CreationTime"
-MODIFIED: Final = f"{WIN32}Win32LastModifiedTime"
-ACCESSED: Final = f"{WIN32}Win32LastAccessTime"
-BITS: Final = f"{WIN32}Win32FileAttributes"
 
 _LANGUAGE: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")

@@ -28,9 +28,10 @@ from server.model.path import PATH_BYTES_MAX
 from server.vfs.entry import Entry, Judge
 from server.vfs.view import View
 from server.webdav import locking, proppatch
+from server.webdav.asked import asked
 from server.webdav.conditions import require_expected
 from server.webdav.download import opened, typed_headers
-from server.webdav.propfind import answer, asked
+from server.webdav.propfind import answer, by_tree
 from server.webdav.provider import StoreProvider, not_found
 from server.webdav.refusals import ALLOWED
 from server.webdav.resource import Resource
@@ -102,8 +103,9 @@ class Requests(RequestServer):
             raise DAVError(HTTPStatus.BAD_REQUEST, "Depth must be 0 or 1.")
         found = self._resource(environ)
         self._evaluate_if_headers(found, environ)
-        what = asked(environ)
-        return answer(found.and_members(deep=depth == "1"), what, start_response)
+        found_all = answer(by_tree(found, asked(environ), deep=depth == "1"))
+        start_response(status_line(found_all.status), found_all.headers)
+        return found_all.blocks
 
     # Writing.
 

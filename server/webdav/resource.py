@@ -17,28 +17,22 @@ from server.vfs.entry import Entry, Space
 from server.vfs.properties import Values
 from server.webdav.locking import discovery, supported
 from server.webdav.media import content_type
-from server.webdav.proppatch import ACCESSED, BITS, CREATED, MODIFIED, nanoseconds
+from server.webdav.names import (
+    ACCESSED,
+    BITS,
+    CREATED,
+    FILE_BITS,
+    FOLDER_BITS,
+    LIVE,
+    LIVE_OF_FILES,
+    MODIFIED,
+)
+from server.webdav.proppatch import nanoseconds
 from server.webdav.status import translated
 from server.webdav.target import view_of
 
 _NS_PER_S: Final = 1_000_000_000
-_FOLDER_BITS: Final = "00000010"
-_FILE_BITS: Final = "00000020"
-"""FILE_ATTRIBUTE_DIRECTORY and FILE_ATTRIBUTE_ARCHIVE, as Windows writes them."""
 _WIN32: Final = frozenset({BITS, CREATED, MODIFIED, ACCESSED})
-_LIVE: Final = (
-    "{DAV:}resourcetype",
-    "{DAV:}creationdate",
-    "{DAV:}getlastmodified",
-    "{DAV:}displayname",
-    "{DAV:}lockdiscovery",
-    "{DAV:}supportedlock",
-)
-_LIVE_OF_FILES: Final = (
-    "{DAV:}getcontentlength",
-    "{DAV:}getcontenttype",
-    "{DAV:}getetag",
-)
 
 
 class Resource(_DAVResource):
@@ -134,14 +128,14 @@ class Resource(_DAVResource):
         return (
             Resource(entry, self.environ, dead.get(entry.name, {}))
             for entry in entries
-            if _showable(entry)
+            if showable(entry)
         )
 
     # Properties.
 
     def get_property_names(self, *, is_allprop: bool) -> list[str]:  # noqa: ARG002 - wsgidav's signature
         """All but the quotas, which come only when asked for (RFC 4331, section 3)."""
-        live = (*_LIVE, *(() if self.is_collection else _LIVE_OF_FILES))
+        live = (*LIVE, *(() if self.is_collection else LIVE_OF_FILES))
         return [*live, *self._known_dead()]
 
     def get_property_value(self, name: str) -> Any:  # noqa: ANN401 - text or an element
@@ -166,7 +160,7 @@ class Resource(_DAVResource):
 
     def _win32(self, name: str) -> str:
         if name == BITS:
-            usual = _FOLDER_BITS if self.is_collection else _FILE_BITS
+            usual = FOLDER_BITS if self.is_collection else FILE_BITS
             return self._text_of(BITS) or usual
         seconds = {
             MODIFIED: self.get_last_modified,
@@ -187,9 +181,12 @@ class Resource(_DAVResource):
         return "" if xml is None else string_to_xml(xml).text or ""
 
 
-def _showable(entry: Entry) -> bool:
-    # A name that XML cannot hold would spoil the whole listing; only somebody with a
-    # shell on the server can have made it.
+def showable(entry: Entry) -> bool:
+    """Whether a listing names it.
+
+    A name that XML cannot hold would spoil the whole listing; only somebody with a
+    shell on the server can have made it.
+    """
     if entry.name.isprintable():
         return True
     try:

@@ -61,6 +61,8 @@ class WebdavStore:
     secret_listener: Listener
     port: int
     secret_port: int
+    general_port: int
+    """As `secret_port`, where no request goes the short way."""
     server_ca: Path
     alice: Person
     bob: Person
@@ -137,13 +139,8 @@ def require_program(name: str) -> str:
 
 
 @contextmanager
-def served(folder: Path, *, hot: bool = True) -> Iterator[WebdavStore]:
-    """Serve a store with two people and a line for 127.0.0.1 and ::1 alone.
-
-    Args:
-        folder: Where it is made.
-        hot: Whether plain requests go the short way.
-    """
+def served(folder: Path) -> Iterator[WebdavStore]:
+    """Serve a store with two people and a line for 127.0.0.1 and ::1 alone."""
     with ExitStack() as stack:
         accounts = stack.enter_context(opened_accounts(folder))
         admin = accounts.administration
@@ -154,7 +151,7 @@ def served(folder: Path, *, hot: bool = True) -> Iterator[WebdavStore]:
         admin.folders.add("main", "team")
         for person in (alice, bob):
             admin.folders.grant("main", "team", person.name, PRESETS["editor"])
-        yield _listening(folder, accounts, (alice, bob), stack, hot=hot)
+        yield _listening(folder, accounts, (alice, bob), stack)
 
 
 def _person(accounts: Accounts, folder: Path, name: str) -> Person:
@@ -173,8 +170,6 @@ def _listening(
     accounts: Accounts,
     people: tuple[Person, Person],
     stack: ExitStack,
-    *,
-    hot: bool,
 ) -> WebdavStore:
     settings = accounts.settings.model_copy(
         update={
@@ -199,7 +194,9 @@ def _listening(
     )
     application = Gate(Application(settings.webdav))
     listeners, ports = [], []
-    for tls in (_tls(accounts, settings), None):
+    short = HotPath(settings.webdav)
+    ways = ((_tls(accounts, settings), short), (None, short), (None, None))
+    for tls, hot in ways:
         sock = socket.create_server(("127.0.0.1", 0), backlog=128)
         service = Service(
             settings=settings.webdav,
@@ -207,7 +204,7 @@ def _listening(
             files=files,
             tls=tls,
             client_certificates=tls is not None,
-            hot=HotPath(settings.webdav) if hot else None,
+            hot=hot,
         )
         listener = Listener([sock], service, application)
         stack.callback(listener.close)
@@ -222,6 +219,7 @@ def _listening(
         secret_listener=listeners[1],
         port=ports[0],
         secret_port=ports[1],
+        general_port=ports[2],
         server_ca=accounts.keys.server_ca,
         alice=people[0],
         bob=people[1],
