@@ -14,6 +14,7 @@ __all__ = [
     "Judge",
     "Space",
     "entry_of",
+    "etag_of",
     "whatever",
 ]
 
@@ -32,6 +33,8 @@ class Entry:
     ctime_ns: int
     etag: str
     """Strong validator (RFC 9110, section 8.8.1) without its quotes."""
+    attributes: Attributes
+    """All that storage found."""
 
     @property
     def name(self) -> str:
@@ -70,5 +73,11 @@ def entry_of(path: VirtualPath, attributes: Attributes) -> Entry:
         mtime_ns=attributes.mtime_ns,
         atime_ns=attributes.atime_ns,
         ctime_ns=attributes.ctime_ns,
-        etag=f"{attributes.inode:x}-{attributes.size:x}-{attributes.mtime_ns:x}",
+        etag=etag_of(attributes),
+        attributes=attributes,
     )
+
+
+def etag_of(attributes: Attributes) -> str:
+    """The strong validator of a file that storage found, without its quotes."""
+    return f"{attributes.inode:x}-{attributes.size:x}-{attributes.mtime_ns:x}"

@@ -3,11 +3,9 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from server.audit.extents import Extents
-from server.audit.gate import Act
 from server.model.clock import Clock
 from server.model.errors import (
     HandleError,
@@ -16,39 +14,13 @@ from server.model.errors import (
 )
 from server.model.event import Fields, Json
 from server.model.operation import Outcome
-from server.model.session import Session
-from server.storage.port import Changes, StoredFile
+from server.storage.port import Changes
 from server.vfs.entry import Entry, entry_of
-from server.vfs.tree import Place
+from server.vfs.opened import Opening
 
 PROGRESS_BYTES: Final = 64 * 1024 * 1024
 PROGRESS_NS: Final = 10_000_000_000
 _OFFSET_MAX: Final = 2**53  # what a record can tell exactly (RFC 8785)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """What an open file is and how it ends; made by the view."""
-
-    act: Act
-    session: Session
-    place: Place
-    file: StoredFile
-    permitted: Callable[[], None]
-    """Raises when the session's right to the file was taken away."""
-    running: Callable[[], None]
-    """Raises when the trail has no room for a transfer to go on."""
-    readable: bool
-    writable: bool
-    append: bool = False
-    hashed: bool = False
-    """Whether the content's SHA-256 is recorded when it goes by whole."""
-    sync: bool = True
-    """Whether the content is brought to the disk before a close is answered."""
-    publish: Callable[[], None] | None = None
-    """Moves a staged file into place at a clean end; None: it is in place."""
-    discard: Callable[[], None] | None = None
-    """Removes a staged file, or sets it aside, at an unclean end."""
 
 
 class OpenFile:

@@ -12,8 +12,9 @@ from server.storage.port import Attributes, Changes, Location, StoredFile
 from server.vfs.entry import Disposition, Judge, entry_of
 from server.vfs.ground import NOTHING_THERE, Ground, file_of
 from server.vfs.guard import NO_TOKENS, Guard, Tokens, claim, guarded
-from server.vfs.handle import OpenFile, Opening
+from server.vfs.handle import OpenFile
 from server.vfs.keeping import KeptFile
+from server.vfs.opened import Opening
 from server.vfs.tree import Place
 
 log = logging.getLogger(__name__)

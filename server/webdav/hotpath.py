@@ -5,7 +5,7 @@ GET, HEAD, PUT, PROPFIND and OPTIONS are what a drive is made of.
 Whatever it does not fully understand goes the general way, untouched: `answer` says so
 before anything was read, asked or recorded. What is done to files, locks and the trail
 is done by the same functions on both ways (`download`, `upload`, `conditions`,
-`refusals`), and a test holds their answers equal (docs/adr/0023).
+`refusals`), and a test holds their answers equal (docs/adr/0028).
 """
 
 import logging

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from server.vfs.entry import Entry
+from server.vfs.entry import Attributes, etag_of
 from server.webdav.asked import Asked
 from server.webdav.dates import http_date, iso_date
 from server.webdav.media import content_type
@@ -35,11 +35,11 @@ _LOCKS: Final = "".join(
     for scope in ("exclusive", "shared")
 )
 
-Text = Callable[[Entry], str]
+Text = Callable[[str, Attributes], str]
 
 
-def _created_s(entry: Entry) -> int:
-    return max(0, min(entry.ctime_ns, entry.mtime_ns)) // _NS_PER_S
+def _created_s(found: Attributes) -> int:
+    return max(0, min(found.ctime_ns, found.mtime_ns)) // _NS_PER_S
 
 
 def _http(nanoseconds: int) -> str:
@@ -47,17 +47,17 @@ def _http(nanoseconds: int) -> str:
 
 
 _TEXTS: Final[dict[str, Text]] = {
-    "{DAV:}creationdate": lambda entry: iso_date(_created_s(entry)),
-    "{DAV:}getlastmodified": lambda entry: _http(entry.mtime_ns),
-    "{DAV:}displayname": lambda entry: escape(entry.name),
-    MODIFIED: lambda entry: _http(entry.mtime_ns),
-    CREATED: lambda entry: http_date(_created_s(entry)),
-    ACCESSED: lambda entry: _http(entry.atime_ns),
+    "{DAV:}creationdate": lambda _, found: iso_date(_created_s(found)),
+    "{DAV:}getlastmodified": lambda _, found: _http(found.mtime_ns),
+    "{DAV:}displayname": lambda name, _: escape(name),
+    MODIFIED: lambda _, found: _http(found.mtime_ns),
+    CREATED: lambda _, found: http_date(_created_s(found)),
+    ACCESSED: lambda _, found: _http(found.atime_ns),
 }
 _TEXTS_OF_FILES: Final[dict[str, Text]] = {
-    "{DAV:}getcontentlength": lambda entry: str(entry.size),
-    "{DAV:}getcontenttype": lambda entry: content_type(entry.name),
-    "{DAV:}getetag": lambda entry: f'"{entry.etag}"',
+    "{DAV:}getcontentlength": lambda _, found: str(found.size),
+    "{DAV:}getcontenttype": lambda name, _: content_type(name),
+    "{DAV:}getetag": lambda _, found: f'"{etag_of(found)}"',
 }
 _SAME: Final = {
     "{DAV:}lockdiscovery": "",
@@ -93,14 +93,15 @@ class Sheet:
             )
         self._format += "</D:response>"
 
-    def response(self, href: str, entry: Entry) -> str:
-        """The response element of an entry.
+    def response(self, href: str, name: str, found: Attributes) -> str:
+        """The response element of a file or folder, which must be of the sheet's kind.
 
         Args:
             href: Percent-encoded, so that XML has nothing to escape in it.
-            entry: Of the sheet's kind.
+            name: The last part of its path.
+            found: What it is.
         """
-        return self._format % (href, *[text(entry) for text in self._texts])
+        return self._format % (href, *[text(name, found) for text in self._texts])
 
     def _element(self, name: str, *, empty: bool) -> tuple[str, str]:
         """The status of a property, and its element with a place for its value."""

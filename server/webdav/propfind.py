@@ -13,7 +13,7 @@ from urllib.parse import quote
 from wsgidav import util
 from wsgidav.xml_tools import etree, make_multistatus_el
 
-from server.vfs.entry import Entry
+from server.vfs.entry import Attributes, Entry, entry_of
 from server.vfs.properties import Values
 from server.webdav.answer import Streamed
 from server.webdav.asked import Asked
@@ -23,6 +23,7 @@ from server.webdav.resource import Resource, showable
 from server.webdav.status import translated
 from server.webdav.target import view_of
 
+Members = Iterator[tuple[str, Attributes]]
 _VIRTUAL: Final = frozenset({(), ("shared",)})
 """Folders that are nobody's to lock: their properties differ."""
 _BLOCK_BYTES: Final = 256 * 1024
@@ -54,16 +55,16 @@ def by_text(
     if path.parts in _VIRTUAL:
         return by_tree(resource, what, deep=deep)
     view = view_of(resource.environ)
-    entries: Iterator[Entry] = iter(())
+    members: Members = iter(())
     with translated():
         if deep and resource.is_collection:
-            entries = view.list(resource.path)
+            members = view.names(resource.path)
             dead = view.properties.of_members(path)
         else:
             own = view.properties.at(path)
             dead = {"": own} if own else {}
         unusual = _Unusual(resource, what, dead, view.locks.touched(path))
-    return _blocks(_texts(resource, what, entries, unusual))
+    return _blocks(_texts(resource, what, members, unusual))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +87,25 @@ class _Unusual:
 
 
 def _texts(
-    resource: Resource, what: Asked, entries: Iterator[Entry], unusual: _Unusual
+    resource: Resource, what: Asked, members: Members, unusual: _Unusual
 ) -> Iterator[bytes]:
     of_files, of_folders = sheets(what)
-    base = resource.get_href()
-    sheet = of_folders if resource.is_collection else of_files
+    base, entry = resource.get_href(), resource.entry
+    sheet = of_folders if entry.is_folder else of_files
     if "" in unusual or not sheet.complete:
-        yield unusual.response("", resource.entry)
+        yield unusual.response("", entry)
     else:
-        yield sheet.response(base, resource.entry).encode()
-    for entry in entries:
-        name = entry.name
-        if not showable(entry):
+        yield sheet.response(base, entry.name, entry.attributes).encode()
+    for name, found in members:
+        if not showable(name):
             continue
-        sheet = of_folders if entry.is_folder else of_files
+        sheet = of_folders if found.is_folder else of_files
         if name in unusual or not sheet.complete:
-            yield unusual.response(name, entry)
+            yield unusual.response(name, entry_of(entry.path.child(name), found))
             continue
-        end = "/" if entry.is_folder else ""
+        end = "/" if found.is_folder else ""
         href = f"{base}{quote(name, safe=SAFE)}{end}"
-        yield sheet.response(href, entry).encode()
+        yield sheet.response(href, name, found).encode()
 
 
 def answer(blocks: Generator[bytes, None, None]) -> Streamed:

@@ -128,7 +128,7 @@ class Resource(_DAVResource):
         return (
             Resource(entry, self.environ, dead.get(entry.name, {}))
             for entry in entries
-            if showable(entry)
+            if showable(entry.name)
         )
 
     # Properties.
@@ -181,16 +181,16 @@ class Resource(_DAVResource):
         return "" if xml is None else string_to_xml(xml).text or ""
 
 
-def showable(entry: Entry) -> bool:
-    """Whether a listing names it.
+def showable(name: str) -> bool:
+    """Whether a listing tells of a name.
 
     A name that XML cannot hold would spoil the whole listing; only somebody with a
     shell on the server can have made it.
     """
-    if entry.name.isprintable():
+    if name.isprintable():
         return True
     try:
-        VirtualPath.parse("/" + entry.name)
+        VirtualPath.parse("/" + name)
     except PathRefusedError:
         return False
     return True

@@ -10,23 +10,23 @@ from server.model.path import VirtualPath
 from server.sftp import wire
 from server.sftp.attributes import attributes_of, long_name, read_attributes
 from server.sftp.wire import MalformedPacketError, Reader
-from server.vfs.entry import Changes, Entry
+from server.vfs.entry import Attributes, Changes, Entry, entry_of
 
 NS = 1_000_000_000
 MAY_2033_S = 2_000_000_000
 
 
 def entry(name: str = "a.txt", *, mtime_ns: int = 0, is_folder: bool = False) -> Entry:
-    return Entry(
-        path=VirtualPath(("private", name)),
+    found = Attributes(
         is_folder=is_folder,
         size=1234,
         mode=0o640,
         mtime_ns=mtime_ns,
         atime_ns=0,
         ctime_ns=0,
-        etag="",
+        inode=1,
     )
+    return entry_of(VirtualPath(("private", name)), found)
 
 
 def read(flags: int, body: bytes) -> Changes:
