@@ -14,7 +14,7 @@ from server.model.errors import (
 )
 from server.model.event import Fields, Json
 from server.model.operation import Outcome
-from server.storage.port import Changes
+from server.storage.port import Changes, StoredFile
 from server.vfs.entry import Entry, entry_of
 from server.vfs.opened import Opening
 
@@ -81,30 +81,8 @@ class OpenFile:
 
     @property
     def hashes_reads(self) -> bool:
-        """Whether what is read must be looked at, so that `pass_on` will not do."""
+        """Whether what is read must be looked at, so that `lend` will not do."""
         return self._hash is not None and not self._at.writable
-
-    def pass_on(
-        self, send: Callable[[int, int, int], int | None], offset: int, length: int
-    ) -> int | None:
-        """Let the kernel send up to `length` bytes from `offset`, unseen.
-
-        Args:
-            send: Gets the descriptor, `offset` and `length` and must not block; says
-                how many bytes went, or None for not now.
-            offset: First byte.
-            length: How many at most.
-
-        Raises:
-            HandleError: As `read_at`, and the others too.
-        """
-        with self._lock:
-            self._require_readable(offset, length)
-            sent = send(self._at.file.descriptor, offset, length)
-            if sent:
-                self._reads.add(offset, sent)
-                self._tell_progress()
-            return sent
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`; at the end when opened to append.
@@ -155,6 +133,8 @@ class OpenFile:
 
     def lend(self, offset: int, length: int, take: Callable[[StoredFile], int]) -> int:
         """Let `take` read up to `length` bytes from `offset`; how many it did.
+
+        It must not wait for others: an error of it is raised, and nothing was read.
 
         Raises:
             HandleError: Closed, or opened for writing only.

@@ -11,6 +11,7 @@ is done by the same functions on both ways (`download`, `upload`, `conditions`,
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -268,8 +269,11 @@ class _Exchange:
         if count >= _KERNEL_BYTES_MIN and wfile.kernel_sends and not file.hashes_reads:
             wfile.flush()
             while count > 0:
-                sent = file.pass_on(wfile.send_file, first, min(count, BLOCK_BYTES))
-                if sent is None:
+                length = min(count, BLOCK_BYTES)
+                send = partial(wfile.send_file, offset=first, count=length)
+                try:
+                    sent = file.lend(first, length, send)
+                except BlockingIOError:
                     wfile.wait()
                     continue
                 require_bytes(sent)

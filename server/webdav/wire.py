@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 _RECEIVE_BYTES: Final = 65536
 _SEND_BYTES: Final = 131072
@@ -24,6 +24,15 @@ HEAD_END: Final = b"\r\n\r\n"
 
 class HeadTooLongError(Exception):
     """The head of a request is longer than the settings allow."""
+
+
+class HasDescriptor(Protocol):
+    """An open file."""
+
+    @property
+    def descriptor(self) -> int:
+        """Its number in this process."""
+        ...
 
 
 class Inbox:
@@ -195,21 +204,16 @@ class Outbox:
         """Whether the kernel can send a file by itself: not through TLS."""
         return not isinstance(self.sock, ssl.SSLSocket)
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without looking at them.
+    def send_file(self, file: HasDescriptor, offset: int, count: int) -> int:
+        """Send bytes of a file without looking at them; how many went, 0 at its end.
 
         What was held back must have been flushed.
 
-        Returns:
-            How many went, 0 at the file's end; None when the peer takes none now.
-
         Raises:
+            BlockingIOError: The peer takes none now.
             OSError: The peer went away.
         """
-        try:
-            return os.sendfile(self.sock.fileno(), descriptor, offset, count)
-        except BlockingIOError:
-            return None
+        return os.sendfile(self.sock.fileno(), file.descriptor, offset, count)
 
     def wait(self) -> None:
         """Return when the peer takes more.
