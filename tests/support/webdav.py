@@ -192,6 +192,26 @@ def _listening(
         settings=settings,
         clock=accounts.clock,
     )
+    listeners, ports = _listeners(settings, accounts, files, stack)
+    until(lambda: accounts.watch.snapshot().grants, what="the accounts are loaded")
+    return WebdavStore(
+        folder=folder,
+        accounts=accounts,
+        listener=listeners[0],
+        secret_listener=listeners[1],
+        port=ports[0],
+        secret_port=ports[1],
+        general_port=ports[2],
+        server_ca=accounts.keys.server_ca,
+        alice=people[0],
+        bob=people[1],
+    )
+
+
+def _listeners(
+    settings: Settings, accounts: Accounts, files: FileSystem, stack: ExitStack
+) -> tuple[list[Listener], list[int]]:
+    """With certificates, with secrets, with secrets the general way; their ports."""
     application = Gate(Application(settings.webdav))
     listeners, ports = [], []
     short = HotPath(settings.webdav)
@@ -211,19 +231,7 @@ def _listening(
         ports.append(sock.getsockname()[1])
         listener.start()
         listeners.append(listener)
-    until(lambda: accounts.watch.snapshot().grants, what="the accounts are loaded")
-    return WebdavStore(
-        folder=folder,
-        accounts=accounts,
-        listener=listeners[0],
-        secret_listener=listeners[1],
-        port=ports[0],
-        secret_port=ports[1],
-        general_port=ports[2],
-        server_ca=accounts.keys.server_ca,
-        alice=people[0],
-        bob=people[1],
-    )
+    return listeners, ports
 
 
 def _tls(accounts: Accounts, settings: Settings) -> TlsContexts:
