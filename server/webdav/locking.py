@@ -16,7 +16,6 @@ from wsgidav.xml_tools import etree, make_prop_elem, string_to_xml, xml_to_bytes
 from server.model.errors import (
     ConditionFailedError,
     LimitError,
-    LockedError,
     NotFolderError,
     NotFoundError,
     ServerError,
@@ -91,7 +90,7 @@ def taken(view: View, raw: str, environ: Environ, what: Wanted) -> tuple[Lock, b
         with translated(statuses):
             return view.locks.take(raw, what, tokens_of(environ))
     except DAVError as error:
-        if isinstance(error.src_exception, LockedError):
+        if error.err_condition is not None:
             error.err_condition.condition_code = NO_CONFLICT
         raise
 

@@ -78,7 +78,7 @@ def dav_error(
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(("Retry-After", str(RETRY_AFTER_S)))
     found = DAVErrorCondition(condition) if condition else None
-    if isinstance(error, errors.LockedError):
+    if isinstance(error, errors.LockedError) and error.paths:
         found = DAVErrorCondition(PRECONDITION_CODE_MissingLockToken)
         for path in error.paths:
             found.add_href(href_of(path))

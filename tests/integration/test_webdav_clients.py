@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.storage import marks
 from tests.support.webdav import WebdavStore, curl, require_program, served
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -245,3 +246,25 @@ def test_a_lock_of_nothing_makes_an_empty_file(store: WebdavStore) -> None:
     assert store.curl("HEAD", path)[0] == 200
     assert store.curl("PUT", path, "-d", "x", person=store.bob)[0] == 423
     assert store.curl("PUT", path, "-d", "x", "-H", f"If: ({token})")[0] == 204
+
+
+def test_a_file_that_somebody_writes_answers_423_in_words(store: WebdavStore) -> None:
+    """The mark is that of an SFTP handle of another login, whichever worker has it."""
+    path = "/shared/team/written.txt"
+    assert store.curl("PUT", path, "-d", "one")[0] == 201
+    (kept,) = (store.folder / "data").glob("*/shared/*/written.txt")
+
+    with kept.open("r+b") as handle:
+        marks.mark(handle.fileno(), "somebody")
+        moved = ("-H", f"Destination: {store.url}/shared/team/moved.txt")
+        for method, options in (
+            ("PUT", ("-d", "two")),
+            ("DELETE", ()),
+            ("MOVE", moved),
+            ("LOCK", ("-d", LOCK)),
+        ):
+            status, words = store.curl(method, path, *options)
+            assert (method, status) == (method, 423)
+            assert "open for writing" in words
+
+    assert store.curl("DELETE", path)[0] == 204

@@ -126,6 +126,8 @@ class Doors:
                 method, path, body, {"Authorization": self._basic, **told}
             )
             answer = self._http.getresponse()
+            if answer.status >= 500:
+                self._ring.broken.append(f"{method} {path}: {answer.status}")
             return answer.status, answer.read(), answer.headers.get("Lock-Token", "")
         except (OSError, http.client.HTTPException):
             self._http = None
