@@ -33,7 +33,7 @@ from server.webdav.wire import HeadTooLongError, Inbox, Outbox
 
 log = logging.getLogger(__name__)
 
-_TURN_REQUESTS_MAX: Final = 256
+TURN_REQUESTS_MAX: Final = 256
 """So many requests a thread serves before other connections have their turn."""
 LINGER_S: Final = 2.0
 """How long an answered client may still send its refused body (RFC 9112, 9.6)."""
@@ -167,7 +167,7 @@ class Connection(HTTPConnection):
     def _serve_all(self, patience_s: float) -> bool:
         """Serve what comes; between requests wait as long as this thread may."""
         wait_s = 0.0  # whoever woke this thread knew of bytes
-        for _ in range(_TURN_REQUESTS_MAX):
+        for _ in range(TURN_REQUESTS_MAX):
             self.socket.settimeout(wait_s)
             head = self._head()
             if head is None:

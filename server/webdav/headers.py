@@ -115,6 +115,7 @@ Memory = dict[bytes, tuple[str, str]]
 _PLAIN: Final = re.compile(rb"([A-Z]{3,8}) (/(?!/)[!\"$->@-~]{0,4096}) HTTP/1\.1\r\n")
 """A request line without query, fragment or authority."""
 _MEMORY_LINES_MAX: Final = 64
+_MEMORY_LINE_BYTES_MAX: Final = 256
 _REFUSED: Final = ("", "")
 
 
@@ -160,8 +161,8 @@ def _remembered(text: bytes, memory: Memory) -> tuple[str, str]:
     if name not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
         name = f"HTTP_{name}"
     read = name, raw_value.decode("latin-1")
-    # Passwords are not kept.
-    if len(memory) < _MEMORY_LINES_MAX and name != "HTTP_AUTHORIZATION":
+    fits = len(memory) < _MEMORY_LINES_MAX and len(text) <= _MEMORY_LINE_BYTES_MAX
+    if fits and name != "HTTP_AUTHORIZATION":  # passwords are not kept
         memory[text] = read
     return read
 

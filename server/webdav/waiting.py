@@ -33,10 +33,16 @@ class Waiting:
         self._thread.start()
 
     def put(self, connection: Connection) -> bool:
-        """Let a connection wait; False when the room is closed."""
+        """Let a connection wait; False when the room is closed.
+
+        One that has its next request already queues again instead.
+        """
         with self._lock:
             if not self._open:
                 return False
+            if connection.inbox.holds_head:
+                self._wake(connection)
+                return True
             self._selector.register(
                 connection.socket, connection.interest, data=connection
             )

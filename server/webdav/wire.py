@@ -54,10 +54,16 @@ class Inbox:
         """Whether nothing is waiting here (the kernel may hold more)."""
         return not self._buffer
 
+    @property
+    def holds_head(self) -> bool:
+        """Whether a whole head is waiting here, of which the kernel knows no more."""
+        return HEAD_END in self._buffer
+
     def head(self, bytes_max: int) -> bytes | None:
         """The next request's head with its empty line, or None while it is incomplete.
 
-        The socket must not block, or not for long: its timeout counts as silence.
+        The socket must not block, or not for long: its timeout counts as silence. For
+        the rest of a head that has begun nobody waits.
 
         Raises:
             HeadTooLongError: More than `bytes_max` bytes without an end.
@@ -76,6 +82,8 @@ class Inbox:
             if len(self._buffer) > bytes_max:
                 raise HeadTooLongError
             searched = len(self._buffer)
+            if searched:
+                self.sock.settimeout(0)  # else who dribbles it keeps the thread
             try:
                 if not self._receive():
                     return None

@@ -1,6 +1,7 @@
 """What an attacker, a broken client or an unknown device gets."""
 
 import os
+import re
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.webdav.body import DRAIN_BYTES_MAX
+from server.webdav.connection import TURN_REQUESTS_MAX
 from tests.support.waiting import until
 from tests.support.webdav import HEADER_TIMEOUT_S, WebdavStore, curl, served
 
@@ -297,3 +299,24 @@ def _refused(port: int) -> bool:
             return not peer.recv(1)
         except TimeoutError:
             return True
+
+
+def test_more_requests_at_once_than_a_turn_are_all_answered(store: WebdavStore) -> None:
+    """After a turn others are served; what was received already must not be lost."""
+    one = f"OPTIONS / HTTP/1.1\r\nHost: x\r\n{_login(store)}"
+    count = TURN_REQUESTS_MAX + 3
+
+    answers = _exchange(
+        store, f"{one}\r\n" * (count - 1) + f"{one}Connection: close\r\n\r\n"
+    )
+
+    assert answers.count(b"HTTP/1.1 200 OK") == count
+
+
+def test_an_unchanged_file_names_its_version(store: WebdavStore) -> None:
+    """RFC 9110, section 15.4.5: a cache learns which of its copies still holds."""
+    assert store.curl("PUT", "/private/same", "--data-binary", "x")[0] == 201
+    status, head = store.curl("HEAD", "/private/same", "-H", "If-None-Match: *")
+
+    assert status == 304
+    assert re.search('^etag: "', head, re.IGNORECASE | re.MULTILINE)

@@ -4,7 +4,13 @@ from io import BytesIO
 
 import pytest
 
-from server.webdav.headers import HEADERS_MAX, REQUEST_LINE, StrictHeaderReader
+from server.webdav.headers import (
+    HEADERS_MAX,
+    REQUEST_LINE,
+    Memory,
+    StrictHeaderReader,
+    plain_head,
+)
 
 
 def _read(*lines: bytes) -> dict[bytes, bytes]:
@@ -102,3 +108,13 @@ def test_lists_that_come_in_parts_are_joined() -> None:
 def test_a_malformed_request_line_does_not_pass(line: bytes) -> None:
     """One method, one target, one version, one space between them."""
     assert REQUEST_LINE.match(line) is None
+
+
+def test_long_header_lines_are_not_remembered() -> None:
+    """Else each connection of a stranger keeps megabytes."""
+    memory: Memory = {}
+    for number in range(3):
+        lines = f"X-{number}: {'x' * 1000}\r\nY-{number}: y"
+        plain_head(f"GET / HTTP/1.1\r\n{lines}\r\n\r\n".encode(), memory)
+
+    assert sum(map(len, memory)) < 200
