@@ -141,14 +141,36 @@ class View:
         """As `list`, without what makes an entry of each name; also recorded."""
         return self._list(raw, found_in)
 
-    def _list(self, raw: str, look: Callable[[Ground, Place], T]) -> T:
+    def _list(
+        self, raw: str, look: Callable[[Ground, Place], Iterator[T]]
+    ) -> Iterator[T]:
         with self._ground.looking(Operation.LIST, raw) as act:
             place = self._ground.enter(act, raw)
             if not place.passable:
                 place.require(Right.LIST)
             found = look(self._ground, place)
             self._glance(Operation.LIST, place, place.path)
-        return found
+        return self._while_allowed(raw, place, found)
+
+    def _while_allowed(self, raw: str, place: Place, found: Iterator[T]) -> Iterator[T]:
+        """The same, as long as the session may list the folder.
+
+        A client that reads slowly could make a listing last for hours.
+        """
+        if place.location is None or Right.LIST not in place.rights:
+            return found  # each name is looked at by itself
+
+        def checked() -> Iterator[T]:
+            standing = self._ground.tree.standing(place, Right.LIST)
+            for one in found:
+                try:
+                    self.session.require_live()
+                    standing()
+                except ServerError as error:
+                    self.refuse(Operation.LIST, raw, error)
+                yield one
+
+        return checked()
 
     def space(self, raw: str) -> Space:
         """Room where a path lies; the private folder's for the virtual ones."""

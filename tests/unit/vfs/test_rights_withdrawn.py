@@ -65,6 +65,20 @@ def test_a_read_ends_with_the_right_to_read(house: House, regrant: Regrant) -> N
     assert (outcome["rule"], outcome["bytes"]) == ("no_read", 4)
 
 
+def test_a_listing_ends_with_the_right_to_list(house: House, regrant: Regrant) -> None:
+    """Who reads it slowly would hear of names for hours."""
+    put(house)
+    names = house.view().names("/shared/team")
+
+    regrant(Right.WRITE)
+    with pytest.raises(RightsRefusedError):
+        list(names)
+
+    told = house.records()[-1]
+    assert (told["operation"], told["outcome"]) == ("list", "refused")
+    assert told["rule"] == "no_list"
+
+
 def test_an_upload_is_not_published_without_the_right_to_write(
     house: House, regrant: Regrant
 ) -> None:
