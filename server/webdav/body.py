@@ -58,6 +58,7 @@ class Body:
         self._source = source
         self._on_first_read: Callable[[], None] | None = on_first_read
         self.received_bytes = 0
+        self._sound = True
 
     @property
     def finished(self) -> bool:
@@ -99,7 +100,11 @@ class Body:
         if self._on_first_read is not None:
             ask, self._on_first_read = self._on_first_read, None
             ask()
-        count = self._read_into(block)
+        try:
+            count = self._read_into(block)
+        except BaseException:
+            self._sound = False  # nobody knows any more where it ends
+            raise
         self.received_bytes += count
         return count
 
@@ -107,7 +112,7 @@ class Body:
         """Read away a small rest; whether the connection can be used again."""
         left = DRAIN_BYTES_MAX
         try:
-            while not self.finished and left > 0:
+            while self._sound and not self.finished and left > 0:
                 left -= len(self.read(left))
         except (IncompleteUploadError, LimitError, OSError):
             return False
@@ -210,8 +215,8 @@ class ChunkedBody(Body):
         left = _TRAILER_BYTES_MAX
         while (line := self._line()) != b"\r\n":
             left -= len(line)
-            if left < 0:
-                raise MalformedBodyError("The trailer is too long.")
+            if left < 0 or not line.endswith(b"\r\n"):
+                raise MalformedBodyError("The trailer is too long, or malformed.")
 
     def _line(self) -> bytes:
         try:

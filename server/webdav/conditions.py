@@ -31,7 +31,18 @@ def require_expected(environ: dict[str, Any], entry: Entry | None) -> None:
             mtime_s=None if entry is None else max(0, entry.mtime_ns) // 10**9,
         )
         if status is not None:
-            raise DAVError(status, "The file is not as the client expects it.")
+            raise DAVError(
+                status,
+                "The file is not as the client expects it.",
+                add_headers=_version(status, entry),
+            )
+
+
+def _version(status: int, entry: Entry | None) -> list[tuple[str, str]]:
+    """What a 304 must tell as a 200 would (RFC 9110, section 15.4.5), and it alone."""
+    if status != HTTPStatus.NOT_MODIFIED or entry is None or entry.is_folder:
+        return []
+    return [("ETag", f'"{entry.etag}"')]
 
 
 def failed_condition(
@@ -69,14 +80,14 @@ def _unchanged(
     return None
 
 
-def range_still_valid(headers: Mapping[str, str], *, etag: str, mtime_s: int) -> bool:
-    """Whether If-Range lets a Range stand (section 13.1.5); True without one."""
+def range_still_valid(headers: Mapping[str, str], *, etag: str) -> bool:
+    """Whether If-Range lets a Range stand (section 13.1.5); True without one.
+
+    A date never does: a file may change twice in a second (section 8.8.2.2), and who
+    has had the entity tag, as all have, must not send one.
+    """
     value = headers.get("HTTP_IF_RANGE")
-    if value is None:
-        return True
-    if value.startswith('"'):
-        return value == f'"{etag}"'
-    return _seconds(value) == mtime_s
+    return value is None or value == f'"{etag}"'
 
 
 def _listed(value: str, etag: str | None, mtime_s: int | None, *, weak: bool) -> bool:

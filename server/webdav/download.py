@@ -166,8 +166,7 @@ def _wanted(environ: Mapping[str, str], entry: Entry) -> list[Span] | None:
     """
     if "HTTP_RANGE" not in environ:
         return None
-    mtime_s = max(0, entry.mtime_ns) // 10**9
-    if not range_still_valid(environ, etag=entry.etag, mtime_s=mtime_s):
+    if not range_still_valid(environ, etag=entry.etag):
         return None
     try:
         return wanted_ranges(environ["HTTP_RANGE"], entry.size)

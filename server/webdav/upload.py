@@ -17,6 +17,7 @@ from server.webdav.target import tokens_of, view_of
 BLOCK_BYTES: Final = 1024 * 1024
 _NS_PER_S: Final = 1_000_000_000
 _SECONDS: Final = re.compile("[0-9]{1,10}")
+_BYTES: Final = re.compile("[0-9]{1,18}")
 _STATUSES: Final[dict[type[ServerError], int]] = {
     NotFoundError: HTTPStatus.CONFLICT,
     LimitError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -44,7 +45,7 @@ def announced_bytes(environ: dict[str, Any]) -> int | None:
     expected = environ.get("HTTP_X_EXPECTED_ENTITY_LENGTH", "")
     if not expected:
         return None
-    if not (expected.isascii() and expected.isdigit()):
+    if not _BYTES.fullmatch(expected):
         raise DAVError(400, "X-Expected-Entity-Length is no number.")
     return int(expected)
 

@@ -240,6 +240,7 @@ def test_a_refused_destination_is_told_of_its_source(
 
 
 _DOCTYPE = '<!DOCTYPE a [<!ENTITY b "c">]><propfind xmlns="DAV:"><allprop/></propfind>'
+_LONG = ("-H", f"X-Expected-Entity-Length: {'9' * 5000}")
 _FAR = "Destination: https://other.example/private/b"
 
 
@@ -249,6 +250,7 @@ _FAR = "Destination: https://other.example/private/b"
         ("PATCH", ["-d", "x"], 405, "stat"),
         ("PUT", [], 411, "write"),
         ("PUT", ["-d", "x", "-H", "Content-Range: bytes 0-0/9"], 400, "write"),
+        ("PUT", ["-d", "x", "-H", "Transfer-Encoding: chunked", *_LONG], 400, "write"),
         ("MKCOL", ["-d", "x"], 415, "mkdir"),
         ("DELETE", ["-H", "Depth: 1"], 400, "delete"),
         ("MOVE", ["-H", _FAR], 502, "rename"),

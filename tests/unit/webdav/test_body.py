@@ -68,6 +68,7 @@ def test_chunks_are_joined_and_extensions_and_trailers_skipped() -> None:
         b"3_0\r\nabc\r\n",
         b"\r\nabc",
         b"fffffffffffffffff\r\n",
+        b"0\r\n\nGET / HTTP/1.1\r\n\r\n",
     ],
 )
 def test_a_malformed_chunk_is_refused(data: bytes) -> None:
@@ -106,3 +107,13 @@ def test_only_a_small_rest_is_drained() -> None:
     assert not large.drain()
     assert large.received_bytes == 0
     assert not _chunked(b"fffff\r\n" + b"x" * 0xFFFFF + b"\r\n0\r\n\r\n").drain()
+
+
+@pytest.mark.parametrize("data", [b"zz\r\n0\r\n\r\n", b"3\r\nabcX\r\n0\r\n\r\n"])
+def test_after_a_malformed_chunk_nothing_is_taken_for_the_end(data: bytes) -> None:
+    """What follows would be read as a request that nobody sent."""
+    body = _chunked(data + b"DELETE / HTTP/1.1\r\n")
+
+    with pytest.raises(MalformedBodyError):
+        _all(body)
+    assert not body.drain()
