@@ -45,7 +45,9 @@ class Entry:
 Judge = Callable[[VirtualPath, Entry | None], None]
 """Looks at what an act meets, before the act begins; raises to prevent it.
 
-Raising leaves no record of the act: whoever judges tells why, with `View.refuse`."""
+Raising leaves no record of the act: whoever judges tells why, with `View.refuse`. Of an
+upload that has begun it looks once more, at what is replaced; what it raises then must
+be a `ServerError`, for the outcome tells it."""
 
 
 def whatever(path: VirtualPath, found: Entry | None) -> None:

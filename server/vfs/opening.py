@@ -6,10 +6,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from server.audit.gate import Act
-from server.model.errors import NotFolderError, NotFoundError, ServerError
+from server.model.errors import (
+    ExistsError,
+    NotFolderError,
+    NotFoundError,
+    ServerError,
+)
 from server.model.operation import Operation, Right
 from server.storage.port import Attributes, Changes, Location, StoredFile
-from server.vfs.entry import Disposition, Judge, entry_of
+from server.vfs.entry import Disposition, Judge, entry_of, whatever
 from server.vfs.ground import NOTHING_THERE, Ground, file_of
 from server.vfs.guard import NO_TOKENS, Guard, Tokens, claim, guarded
 from server.vfs.handle import OpenFile
@@ -120,7 +125,7 @@ class Openings:
                 file = ground.dropping.opened(act, place)
                 opened = self._dropped(place, act, file, writes=True)
             else:
-                begun = self._begin(act, place, found, tokens, staged=True)
+                begun = self._begin(act, place, found, tokens, judge, staged=True)
                 opened = self._opened(begun)
         return opened, found is not None
 
@@ -168,6 +173,7 @@ class Openings:
         place: Place,
         found: Attributes | None,
         tokens: Tokens = NO_TOKENS,
+        judge: Judge = whatever,
         *,
         staged: bool,
     ) -> Opening:
@@ -180,7 +186,7 @@ class Openings:
         discard: Callable[[], None] | None = None
         if staged:
             file = ground.storage.stage(at.root.contract_id, act.id, to=at)
-            publish = self._publisher(act, place, file, tokens)
+            publish = self._publisher(act, place, file, tokens, judge)
             discard = self._discarder(act, place)
         else:
             with guard.held():
@@ -302,21 +308,40 @@ class Openings:
         return file
 
     def _publisher(
-        self, act: Act, place: Place, file: StoredFile, tokens: Tokens
+        self, act: Act, place: Place, file: StoredFile, tokens: Tokens, judge: Judge
     ) -> Callable[[], None]:
-        ground = self._ground
-
         def publish() -> None:
             inode = file.attributes().inode
-            found = ground.found(place)
-            may_replace = ground.may_change(place, found)
-            with self._guard(place, found, tokens).held():
-                ground.storage.publish(
-                    act.id, place.stored(), replace=may_replace, file=file
-                )
-            ground.deposited.add(inode)
+            while not self._published(act, place, file, tokens, judge):
+                pass  # somebody was faster: what stands there now is judged
+            self._ground.deposited.add(inode)
 
         return publish
+
+    def _published(
+        self, act: Act, place: Place, file: StoredFile, tokens: Tokens, judge: Judge
+    ) -> bool:
+        """Whether the staged file is in the place of what was judged."""
+        ground = self._ground
+        found = ground.found(place)
+        if found is not None:
+            file_of(found)  # no folder goes with all below it
+        may_replace = ground.may_change(place, found)
+        with self._guard(place, found, tokens).held():
+            still = ground.found(place)
+            if _inode(still) != _inode(found):
+                return False
+            judge(place.path, None if still is None else entry_of(place.path, still))
+            replace = may_replace and still is not None
+            try:
+                ground.storage.publish(
+                    act.id, place.stored(), replace=replace, file=file
+                )
+            except ExistsError:
+                if replace or not may_replace:
+                    raise
+                return False
+        return True
 
     def _discarder(self, act: Act, place: Place) -> Callable[[], None]:
         ground, contract = self._ground, place.stored().root.contract_id
@@ -351,6 +376,10 @@ class Openings:
                 with suppress(ServerError):
                     opening.discard()
             raise
+
+
+def _inode(found: Attributes | None) -> int | None:
+    return None if found is None else found.inode
 
 
 def _abort(file: OpenFile) -> None:

@@ -223,7 +223,7 @@ class View:
             raw: Path as the client sent it.
             length: Bytes announced, or None when unknown (chunked).
             tokens: The lock tokens that came with the request.
-            judge: Sees what would be replaced, and may prevent it.
+            judge: Sees what would be replaced, and may prevent it; when all came, too.
 
         Raises:
             IsFolderError: It is a folder.

@@ -6,11 +6,18 @@ from typing import Any, Final
 
 from wsgidav.dav_error import DAVError
 
-from server.model.errors import LimitError, NotFoundError, ServerError
+from server.model.errors import (
+    ConditionFailedError,
+    LimitError,
+    NotFoundError,
+    ServerError,
+)
+from server.model.path import VirtualPath
 from server.vfs.entry import Entry, Judge
 from server.vfs.upload import Upload
 from server.webdav.answer import Answer
 from server.webdav.body import Body, KnownBody
+from server.webdav.conditions import require_expected
 from server.webdav.status import translated
 from server.webdav.target import tokens_of, view_of
 
@@ -74,8 +81,20 @@ def stored(environ: dict[str, Any], judge: Judge) -> Answer:
         raise DAVError(HTTPStatus.BAD_REQUEST, "Send the whole file as it is.")
     view, raw = view_of(environ), environ["PATH_INFO"]
     length, tokens = announced_bytes(environ), tokens_of(environ)
+    begun = False
+
+    def judge_again(path: VirtualPath, entry: Entry | None) -> None:
+        if not begun:
+            judge(path, entry)
+            return
+        try:
+            require_expected(environ, entry)  # locks are looked at by the VFS itself
+        except DAVError as error:
+            raise ConditionFailedError("It was changed meanwhile.") from error
+
     with translated(_STATUSES):
-        upload = view.upload(raw, length=length, tokens=tokens, judge=judge)
+        upload = view.upload(raw, length=length, tokens=tokens, judge=judge_again)
+        begun = True
         upload.mtime_ns = announced_mtime_ns(environ)
         entry = _received(body_of(environ), upload)
     headers = [("ETag", f'"{entry.etag}"')]

@@ -320,3 +320,29 @@ def test_an_unchanged_file_names_its_version(store: WebdavStore) -> None:
 
     assert status == 304
     assert re.search('^etag: "', head, re.IGNORECASE | re.MULTILINE)
+
+
+def test_an_upload_that_is_to_replace_nothing_replaces_nothing(
+    store: WebdavStore,
+) -> None:
+    """Two people save a new file of one name: the second must hear of the first."""
+    before = len(store.outcomes("write"))
+    with store.connect() as peer:
+        peer.sendall(
+            "PUT /private/both HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n"
+            f"{_login(store)}Content-Length: 6\r\n\r\nsec".encode()
+        )
+        until(
+            lambda: any(
+                record["phase"] == "intent" and record["path"] == "/private/both"
+                for record in store.records(operation="write")
+            ),
+            what="the second upload has begun",
+        )
+        assert store.curl("PUT", "/private/both", "--data-binary", "first")[0] == 201
+        peer.sendall(b"ond")
+        assert peer.recv(1000).startswith(b"HTTP/1.1 412")
+
+    assert store.curl("GET", "/private/both") == (200, "first")
+    told = [(row["outcome"], row.get("reason")) for row in store.outcomes("write")]
+    assert told[before:] == [("done", None), ("failed", "condition_failed")]

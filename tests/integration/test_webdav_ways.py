@@ -7,7 +7,7 @@ Both are ours where wsgidav is wrong, and so they agree where it would not:
 | getetag in a PROPFIND | without its quotes | as GET sends it |
 | several ranges | the first alone | multipart/byteranges, up to a bound |
 | getlastmodified | rounded to the next second | cut, as Last-Modified is |
-| a condition on a PUT | checked before the body alone | with what is replaced |
+| a condition on a PUT | checked before the body alone | when it is replaced, too |
 | a PUT that is cut, or without a length | stored, 201 | 400 or 411, nothing changed |
 | Depth: infinity | a whole tree | 403, propfind-finite-depth |
 | a chunked XML body | ignored | read |

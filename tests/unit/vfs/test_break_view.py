@@ -252,3 +252,28 @@ def test_a_look_at_both_ends_tells_both_when_it_is_refused(
     ]
     assert rows[0] == rows[1]
     assert (rows[0]["path"], rows[0]["target"]) == (raw, expected)
+
+
+def test_an_upload_takes_no_folder_away_that_was_made_meanwhile(house: House) -> None:
+    """It would go to the trash with all below, told by no record."""
+    view = house.view()
+    upload = view.upload("/private/a", length=1)
+    upload.write(b"x")
+    view.make_folder("/private/a")
+
+    with pytest.raises(IsFolderError):
+        upload.commit()
+
+    assert (house.private() / "a").is_dir()
+
+
+def test_what_an_upload_replaces_is_judged_when_it_does(house: House) -> None:
+    """An hour after its begin another file may stand there, or none."""
+    view, judged = house.view(), list[bool]()
+    upload = view.upload(
+        "/private/a", length=0, judge=lambda _, entry: judged.append(entry is None)
+    )
+    write(view, "/private/a", b"new")
+    upload.commit()
+
+    assert judged == [True, False]
