@@ -56,6 +56,9 @@ class Estate:
         if parts[:1] == (PRIVATE,):
             if not login_id:
                 raise NotFoundError("Say whose /private is meant: --login LOGIN.")
+            login = self._accounts.login(login_id)
+            if login is not None and login.contract_id != contract_id:
+                raise NotFoundError(f"{login.name} is a login of another contract.")
             return self.place(Location(Root(contract_id, PRIVATE, login_id), parts[1:]))
         for folder in self._accounts.folders_of(contract_id):
             if parts[:2] == (SHARED, folder.name):

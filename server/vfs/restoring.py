@@ -105,11 +105,14 @@ class Restorer:
                 raise NotFoundError("That is not in the trash any more.")
             replaced = self._replaced(to, overwrite=overwrite)
             act.note(**_facts_of(found, replaced))
-            guard = self._guard(claim_target(to, replaced), taken=((to, replaced),))
+            # A handle from before it was destroyed may write there still.
+            there = Place(to.path, to.folder, source, to.rights, passable=True)
+            guard = self._guard(
+                claim_target(to, replaced), taken=((there, found), (to, replaced))
+            )
             self._require_folders(to)
             act.begin()
             if found.is_folder:
-                there = Place(to.path, to.folder, source, to.rights, passable=True)
                 tell_children(act, self._storage, there)
             if replaced is not None and replaced.is_folder:
                 tell_replaced(act, self._storage, to)

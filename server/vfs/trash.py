@@ -113,8 +113,10 @@ class Trash:
         act, _, inside = named.partition("/")
         if ":" in named:
             act, inside = self._lookup.act_of(named), ""
-        told = self._lookup.acts([act]).get(act)
         parts = tuple(part for part in inside.split("/") if part)
+        if not _is_act(act) or not {".", ".."}.isdisjoint(parts):
+            raise NotFoundError(f"The trash holds nothing of {named}.")
+        told = self._lookup.acts([act]).get(act)
         entry = Entry(self._contract_of(act, told), act, parts)
         return self._put_back(entry, told, whose, wish)
 
@@ -223,6 +225,14 @@ def _kind(found: Attributes | None) -> str:
     if found is None:
         return "gone"
     return "folder" if found.is_folder else "file"
+
+
+def _is_act(named: str) -> bool:
+    """Whether it can be an entry's name; others lead out of the trash, or astray."""
+    try:
+        return str(ULID.from_str(named)) == named
+    except ValueError:
+        return False
 
 
 def _made_us(act: str) -> int:

@@ -158,7 +158,7 @@ class Undoing:
         acts = self._lookup.acts({record["act"] for record in records})
         ended_us = parse_rfc3339(told.outcome["time"]) if told.outcome else 0
         for change in changes_of(records, path, acts):
-            if change.time_us >= ended_us and change.act != told.id:
+            if change.until_us >= ended_us and change.act != told.id:
                 by = acts[change.act].intent.get("login", "")
                 raise ExistsError(
                     f"{to.path} was changed since, by act {change.act} of {by}: undo "

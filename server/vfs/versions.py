@@ -27,6 +27,8 @@ class Change:
     """What an act did to a path."""
 
     time_us: int
+    until_us: int
+    """When the act had ended; an opening in place changed the path long before."""
     act: str
     ended: bool
     """Whether something stood there before."""
@@ -106,6 +108,7 @@ def _change(record: Fields, path: str, told: Told) -> Change | None:
     ended = gone or _stood_before(record, told)
     return Change(
         time_us=_moment_us(record, told),
+        until_us=parse_rfc3339(record["time"]),
         act=told.id,
         ended=ended,
         began=not gone,
@@ -124,8 +127,10 @@ def _change_of_child(record: Fields, path: str, told: Told) -> Change | None:
         return None
     away = operation is Operation.RENAME and leaves
     top, _ = replaces_at(told)
+    ended_us = parse_rfc3339(told.outcome["time"])
     return Change(
-        time_us=parse_rfc3339(told.outcome["time"]),
+        time_us=ended_us,
+        until_us=ended_us,
         act=told.id,
         ended=trashed or away,
         began=not (trashed or away),
