@@ -178,10 +178,18 @@ class OpenFile:
             raise
 
     def flush(self) -> None:
-        """Bring what was written to the disk (fsync@openssh.com)."""
+        """Bring what was written to the disk (fsync@openssh.com).
+
+        The kernel tells of lost pages once, and a second `fsync` succeeds: so the close
+        of a file whose sync failed fails too.
+        """
         with self._lock:
             self._require_open()
-            self._at.file.sync()
+            try:
+                self._at.file.sync()
+            except ServerError as error:
+                self._broken = self._broken or error
+                raise
 
     def change(self, changes: Changes) -> None:
         """Set attributes of the open file; they are told in its outcome."""

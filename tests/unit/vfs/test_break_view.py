@@ -15,6 +15,7 @@ from server.model.errors import (
     StorageFailedError,
 )
 from server.model.operation import Operation, Right
+from server.storage.file import LocalFile
 from server.storage.local import LocalStorage
 from server.storage.port import Changes, Location, StoredFile
 from server.vfs.entry import Disposition
@@ -277,3 +278,24 @@ def test_what_an_upload_replaces_is_judged_when_it_does(house: House) -> None:
     upload.commit()
 
     assert judged == [True, False]
+
+
+def test_a_file_whose_sync_failed_is_not_told_to_be_safe(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of lost pages once: the sync of the close succeeds again."""
+    file = house.view().open_write("/private/a", NEW)
+    file.write_at(0, b"lost")
+    with monkeypatch.context() as disk:
+        disk.setattr(LocalFile, "sync", broken)
+        with pytest.raises(StorageFailedError):
+            file.flush()
+
+    with pytest.raises(StorageFailedError):
+        file.close()
+    assert house.records()[-1]["outcome"] == "failed"
+
+
+def broken(file: LocalFile) -> None:
+    """A disk that has just lost what was written."""
+    raise StorageFailedError(f"{file.descriptor} was not written.")
