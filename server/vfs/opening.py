@@ -44,9 +44,9 @@ class Openings:
             file = self._there(place)
             found = None if file is None else file.attributes()
             if ground.dropping.concerns(act, place, found):
-                file = ground.dropping.reopened(act, place)
-                judge(place.path, entry_of(place.path, file.attributes()))
-                return self._dropped(place, act, file)
+                known = ground.dropping.find(place)
+                judge(place.path, known and entry_of(place.path, known))
+                return self._dropped(place, act, ground.dropping.reopened(act, place))
             if file is None:
                 raise NotFoundError(NOTHING_THERE)
             with closed_on_error(file):

@@ -40,6 +40,7 @@ from server.webdav.target import (
     deep_transfer,
     destination,
     overwrites,
+    parse_if,
     tagged,
     tokens_of,
     view_of,
@@ -257,7 +258,7 @@ class Requests(RequestServer):
     def _evaluate_if_headers(self, res: Resource | None, environ: Environ) -> None:
         """RFC 9110's conditions and RFC 4918's `If`; wsgidav asks here too."""
         require_expected(environ, None if res is None else res.entry)
-        util.parse_if_header_dict(environ)
+        parse_if(environ)
         conditions = environ["wsgidav.conditions.if"]
         if not conditions or res is None:
             return

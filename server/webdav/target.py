@@ -4,7 +4,8 @@ What comes out is the raw text that the VFS parses and records; wsgidav would al
 have collapsed `..` and taken a `;` in a Destination for the end of the name.
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from wsgidav import util
@@ -21,12 +22,32 @@ def view_of(environ: dict[str, Any]) -> View:
     return view
 
 
+_IF: Final = re.compile(r"(?:\s*+(?:<[^>]++>|\([^)]++\)))++\s*+")
+"""Tags and lists, one after the other. It never tries a character twice: wsgidav's
+search for the parts of a malformed one takes the square of its length."""
+
+
+def parse_if(environ: dict[str, Any]) -> None:
+    """Have wsgidav read the If header; once for a request.
+
+    Raises:
+        DAVError: 400, it is malformed.
+    """
+    value = environ.get("HTTP_IF")
+    if value is not None and not _IF.fullmatch(value):
+        raise DAVError(400, "The If header is malformed.")
+    util.parse_if_header_dict(environ)
+
+
 def tokens_of(environ: dict[str, Any]) -> frozenset[str]:
     """The lock tokens of the request's If header (RFC 4918, section 10.4).
 
     Office shows the one of a PUT in Lock-Token, which is for UNLOCK by the standard.
+
+    Raises:
+        DAVError: As `parse_if`.
     """
-    util.parse_if_header_dict(environ)
+    parse_if(environ)
     shown = environ.get("HTTP_LOCK_TOKEN", "").strip("<> ")
     return frozenset(environ["wsgidav.ifLockTokenList"]) | {shown} - {""}
 

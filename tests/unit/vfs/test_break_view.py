@@ -15,6 +15,7 @@ from server.model.errors import (
     StorageFailedError,
 )
 from server.model.operation import Operation, Right
+from server.settings.schema import StorageSettings
 from server.storage.file import LocalFile
 from server.storage.local import LocalStorage
 from server.storage.port import Changes, Location, StoredFile
@@ -299,3 +300,21 @@ def test_a_file_whose_sync_failed_is_not_told_to_be_safe(
 def broken(file: LocalFile) -> None:
     """A disk that has just lost what was written."""
     raise StorageFailedError(f"{file.descriptor} was not written.")
+
+
+def test_a_dropped_file_that_is_not_wanted_leaves_nothing_open(tmp_path: Path) -> None:
+    """Finder asks for its `._` files by If-None-Match all the time."""
+
+    def unwanted(*_: object) -> None:
+        raise ValueError("unchanged")
+
+    rules = StorageSettings(private_mac_files="drop")
+    with open_house(tmp_path, rules=rules) as house:
+        view = house.view()
+        write(view, "/private/._a", b"x")
+        before = descriptors()
+        with pytest.raises(ValueError, match="unchanged"):
+            view.open_read("/private/._a", unwanted)
+
+        assert descriptors() == before
+        assert list((tmp_path / "data" / "c" / ".stage").iterdir()) == []

@@ -6,7 +6,7 @@ import pytest
 from wsgidav.dav_error import DAVError
 
 from server.model.errors import PathRefusedError
-from server.webdav.target import destination, requested
+from server.webdav.target import destination, requested, tokens_of
 
 
 def _environ(**values: str) -> dict[str, Any]:
@@ -69,3 +69,20 @@ def test_another_destination_is_refused(value: str, status: int) -> None:
             _environ(HTTP_DESTINATION=value, HTTP_X_FORWARDED_HOST="other.example")
         )
     assert caught.value.value == status
+
+
+@pytest.mark.parametrize("value", ["<" * 60000, "(<a>)" + "(" * 60000, "", "()", "a"])
+def test_a_malformed_if_is_refused_at_once(value: str) -> None:
+    """Searched for its parts it kept the whole process for ten seconds."""
+    with pytest.raises(DAVError) as caught:
+        tokens_of({"HTTP_IF": value})
+
+    assert caught.value.value == 400
+
+
+def test_the_tokens_of_an_if_are_those_of_all_its_lists() -> None:
+    """RFC 4918, section 10.4.2, with a tag and without."""
+    tagged = '<http://a/b(1)> (<urn:a> ["x"]) (Not <urn:b>)'
+
+    assert tokens_of({"HTTP_IF": tagged}) == {"urn:a", "urn:b"}
+    assert tokens_of({"HTTP_IF": "(<urn:c>)"}) == {"urn:c"}
