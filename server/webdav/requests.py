@@ -10,7 +10,6 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from wsgidav import util
 from wsgidav.dav_error import DAVError
 from wsgidav.request_server import RequestServer
 
@@ -37,6 +36,7 @@ from server.webdav.refusals import ALLOWED
 from server.webdav.resource import Resource
 from server.webdav.status import dav_error, status_line, translated
 from server.webdav.target import (
+    canonical,
     deep_transfer,
     destination,
     overwrites,
@@ -260,18 +260,31 @@ class Requests(RequestServer):
         require_expected(environ, None if res is None else res.entry)
         parse_if(environ)
         conditions = environ["wsgidav.conditions.if"]
-        if not conditions or res is None:
+        if not conditions:
             return
         view = view_of(environ)
-        by_path = {_tag_path(view, tag): lists for tag, lists in conditions.items()}
-        login_id = view.session.actor.login_id
         with translated():
-            found = view.locks.covering(res.entry.path)
-        held = [one.lock.token for one in found if one.lock.login_id == login_id]
-        etag = res.get_etag() or "[]"
-        path = str(res.entry.path)
-        if not util.test_if_header_dict(res, by_path, path, held, etag):
+            # Where nothing is, a lock may still hold, and no state does (10.4.4).
+            raw = environ["PATH_INFO"]
+            path = canonical(view, raw) if res is None else res.entry.path
+            found = view.locks.covering(path)
+        by_path = {_tag_path(view, tag): lists for tag, lists in conditions.items()}
+        lists = by_path.get(str(path), by_path.get("*"))
+        login_id = view.session.actor.login_id
+        held = {one.lock.token for one in found if one.lock.login_id == login_id}
+        etag = None if res is None else res.get_etag()
+        if lists is not None and not any(_holds(one, held, etag) for one in lists):
             raise DAVError(HTTPStatus.PRECONDITION_FAILED, "An If condition failed.")
+
+
+def _holds(
+    conditions: list[tuple[bool, str, str]], held: set[str], etag: str | None
+) -> bool:
+    """Whether all conditions of one list are as it says, or not if it says Not."""
+    return all(
+        (value == etag if kind == "entity" else value in held) is wanted
+        for wanted, kind, value in conditions
+    )
 
 
 def _tag_path(view: View, tag: str) -> str:

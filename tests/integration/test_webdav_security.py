@@ -346,3 +346,23 @@ def test_an_upload_that_is_to_replace_nothing_replaces_nothing(
     assert store.curl("GET", "/private/both") == (200, "first")
     told = [(row["outcome"], row.get("reason")) for row in store.outcomes("write")]
     assert told[before:] == [("done", None), ("failed", "condition_failed")]
+
+
+@pytest.mark.parametrize(
+    ("path", "condition", "status"),
+    [
+        ("/private/unmapped", "(<urn:none>)", 412),
+        ("/private/unmapped", '(["none"])', 412),
+        ("/private/unmapped", '(Not <urn:none> Not ["none"])', 201),
+        ("/private", '(["none"])', 412),
+    ],
+)
+def test_an_if_counts_where_nothing_is_and_for_folders(
+    store: WebdavStore, path: str, condition: str, status: int
+) -> None:
+    """RFC 4918, section 10.4: who lost lock and file must not make a new one."""
+    method = "PUT" if path.endswith("unmapped") else "DELETE"
+
+    got = store.curl(method, path, "-H", f"If: {condition}", "--data-binary", "x")[0]
+
+    assert got == status
