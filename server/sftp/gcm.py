@@ -97,6 +97,7 @@ class GcmPacketizer(BoundedPacketizer):
     @override
     def set_inbound_cipher(self, **cipher: Any) -> None:  # type: ignore[override]  # paramiko names them all
         super().set_inbound_cipher(**cipher)
+        self.keyed = True
         self._opener = cipher["block_engine"] if cipher["aead"] else None
         self._bytes_in = self._packets_in = 0
         self._rekey_told = False
@@ -149,7 +150,8 @@ class GcmPacketizer(BoundedPacketizer):
             if payload is not None:
                 message = Message(payload[1:])
                 message.seqno = sequence
-                return payload[0], message
+                if self.knows(payload[0], message):
+                    return payload[0], message
         return None
 
     def _whole(self) -> int:

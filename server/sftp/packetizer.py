@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Final
 
-from paramiko.common import MSG_CHANNEL_DATA
+from paramiko.common import MSG_CHANNEL_DATA, MSG_NAMES, cMSG_UNIMPLEMENTED
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 from paramiko.ssh_exception import SSHException
@@ -42,6 +42,8 @@ class BoundedPacketizer(Packetizer):
         """The first bytes that came, before they are known to be SSH."""
         self.clear_to_send = threading.Event()
         """Whether channel data may go out: not in a key exchange."""
+        self.keyed = False
+        """Whether what comes is encrypted."""
         self._version_bytes = 0
 
     @override
@@ -52,9 +54,29 @@ class BoundedPacketizer(Packetizer):
 
     @override
     def read_message(self) -> tuple[int, Message]:
-        received = super().read_message()
-        self.heard_s = time.monotonic()
-        return received
+        while True:
+            kind, message = super().read_message()
+            self.heard_s = time.monotonic()
+            if self.knows(kind, message):
+                return kind, message
+
+    def knows(self, kind: int, message: Message) -> bool:
+        """Whether paramiko knows such messages; its loop would fail on others.
+
+        The peer is told of one that is not known (RFC 4253, section 11.4).
+
+        Raises:
+            SSHException: It came before the first keys, where nothing is passed over.
+        """
+        if kind in MSG_NAMES:
+            return True
+        if not self.keyed:
+            raise SSHException(f"a message of type {kind} in the key exchange")
+        answer = Message()
+        answer.add_byte(cMSG_UNIMPLEMENTED)
+        answer.add_int(message.seqno)
+        self.send_message(answer)
+        return False
 
     def send_data(self, channel: int, departure: Departure) -> None:
         """Send channel data to the peer's number `channel`.

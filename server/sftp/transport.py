@@ -52,6 +52,7 @@ LISTS_WAIT_S: Final = 1.0
 """How long one of those may take before it gets ours after all."""
 PEER_SILENT_S_MAX: Final = 300
 """How long the peer's kernel may leave data without an acknowledgement."""
+_LATER_MAX: Final = 1024  # replies that wait for the end of a key exchange
 _LISTS: Final = {
     "kex": "kex_algo_list",
     "hostkey": "server_key_algo_list",
@@ -304,6 +305,8 @@ class SftpTransport(Transport):
     def _send_user_message(self, data: Message) -> None:
         """Send; in a key exchange later, for this thread cannot wait for itself."""
         if threading.current_thread() is self and not self.clear_to_send.is_set():
+            if len(self._later) >= _LATER_MAX:
+                raise SSHException("too many requests in a key exchange")
             self._later.append(data)
         else:
             super()._send_user_message(data)  # type: ignore[misc]  # absent from the stubs

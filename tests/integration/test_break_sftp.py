@@ -1,10 +1,18 @@
 """Attempts to wear the SFTP door out, or to pass it without a row."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyotp
 import pytest
+from paramiko.common import (
+    MSG_CHANNEL_REQUEST,
+    MSG_IGNORE,
+    MSG_KEXINIT,
+    MSG_UNIMPLEMENTED,
+)
 from paramiko.sftp import CMD_CLOSE, CMD_OPENDIR
 from paramiko.sftp_client import SFTPClient
 
@@ -21,6 +29,11 @@ from tests.support.ssh_probe import (
     read_all,
 )
 from tests.support.waiting import until
+
+WANTED = True
+"""What a channel request says of an answer."""
+UNKNOWN = 199
+"""A message type that nobody has given a meaning."""
 
 
 @pytest.fixture
@@ -142,6 +155,49 @@ def test_channels_come_and_go_and_are_forgotten(
         )
         assert len(connection._services) <= 4
         assert not connection._transport.paths
+
+
+def test_a_message_of_an_unknown_type_is_answered(
+    house: SftpHouse, alice: Person
+) -> None:
+    """RFC 4253, section 11.4: it ends nothing, before the login or after it."""
+    with probing(house) as probe:
+        heard: list[int] = []
+        table = probe.transport._handler_table
+        table[MSG_UNIMPLEMENTED] = lambda message: heard.append(message.get_int())
+        probe.send(UNKNOWN)
+        probe.log_in("alice", key_of(alice.key), PASSWORD)
+        probe.send(UNKNOWN, b"more")
+        files = SFTPClient.from_transport(probe.transport)
+        assert files is not None
+        assert files.listdir("/") == ["private", "shared"]
+
+        assert len(heard) == 2
+    assert house.records(operation="logout")[0].get("reason") != "internal error"
+
+
+def test_requests_in_a_key_exchange_that_never_ends_are_bounded(
+    house: SftpHouse, alice: Person
+) -> None:
+    """Their answers wait in memory, and the client alone could end the wait."""
+    with probing(house) as probe:
+        probe.log_in("alice", key_of(alice.key), PASSWORD)
+        channel = probe.channel()
+        (connection,) = house.listener._connections
+        asked = threading.Event()
+        probe.transport._handler_table[MSG_KEXINIT] = lambda _: asked.set()
+        connection._transport.packets._wish_new_keys()
+        probe.send(MSG_IGNORE, b"")
+        assert asked.wait(10)
+
+        with suppress(OSError, EOFError):
+            for _ in range(1100):
+                number = channel.remote_chanid
+                probe.send(MSG_CHANNEL_REQUEST, number, b"env", WANTED, b"a", b"b")
+        until(lambda: probe.gone, what="the connection has ended")
+
+    until(lambda: house.records(operation="logout"), what="the logout is on record")
+    assert house.records(operation="logout")[0]["reason"] == "protocol error"
 
 
 def test_connections_too_many_are_one_row(tmp_path: Path) -> None:
