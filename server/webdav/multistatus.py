@@ -35,6 +35,11 @@ _LOCKS: Final = "".join(
     for scope in ("exclusive", "shared")
 )
 
+_PREFIXES: Final = {
+    "DAV:": "D",
+    "http://www.w3.org/XML/1998/namespace": "xml",  # no other may be bound to it
+}
+
 Text = Callable[[str, Attributes], str]
 
 
@@ -132,8 +137,8 @@ def _tag(name: str) -> tuple[str, str]:
     """A property's tag, and the declaration of its namespace."""
     space, _, local = name.rpartition("}")
     space = space[1:]
-    if space == "DAV:":
-        return f"D:{local}", ""
+    if space in _PREFIXES:
+        return f"{_PREFIXES[space]}:{local}", ""
     if not space:
         return local.replace("%", "%%"), ""
     declared = f" xmlns:P={quoteattr(space)}".replace("%", "%%")
