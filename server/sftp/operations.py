@@ -256,8 +256,9 @@ def realpath(context: Context, packet: Reader) -> Reply:
     """SSH_FXP_REALPATH (6.11): lexical, for the store has no links."""
     raw = context.path(packet)
     packet.end()
-    if ".." in raw.split("/"):
-        context.view.stat(raw)  # climbs above the root: refused there, and recorded
+    if ".." in raw.split("/") or len(raw) > model_path.PATH_BYTES_MAX:
+        # Climbs above the root, or no reply could hold it: refused, and recorded.
+        context.view.stat(raw)
     name = wire.text(raw)
     return CMD_NAME, (wire.u32(1), name, name, NO_ATTRIBUTES)
 

@@ -154,7 +154,7 @@ class OpenFile:
             raise HandleError("A file cannot be copied into itself.")
         if self._at.append:
             to = here.attributes().size
-        _require_offset(to, length)
+        require_offset(to, length)
         self._hash = None
         try:
             count = here.copy_from(source, offset, to, length)
@@ -198,7 +198,7 @@ class OpenFile:
             if not self._at.writable:
                 raise HandleError("The file was not opened for writing.")
             if changes.size is not None:
-                _require_offset(changes.size, 0)
+                require_offset(changes.size, 0)
                 self._hash = None
             self._at.file.change(changes)
             self._changed |= changes_detail(changes)
@@ -249,7 +249,7 @@ class OpenFile:
         self._require_open()
         if not self._at.readable:
             raise HandleError("The file was not opened for reading.")
-        _require_offset(offset, length)
+        require_offset(offset, length)
 
     def _was_read(self, offset: int, blocks: Iterable[bytes | memoryview]) -> None:
         hashed = self.hashes_reads
@@ -264,7 +264,7 @@ class OpenFile:
         self._require_open()
         if self._at.append:
             offset = self._at.file.attributes().size
-        _require_offset(offset, len(data))
+        require_offset(offset, len(data))
         self._at.file.write_at(offset, data)
         self._writes.add(offset, len(data))
         self._digest(offset, data)
@@ -382,6 +382,11 @@ def _filled(places: Sequence[memoryview], count: int) -> Iterator[memoryview]:
         count -= len(place)
 
 
-def _require_offset(offset: int, length: int) -> None:
+def require_offset(offset: int, length: int) -> None:
+    """Return when a file may reach so far.
+
+    Raises:
+        LimitError: No record could tell it exactly.
+    """
     if offset + length > _OFFSET_MAX:
         raise LimitError("The file would be too large.", rule="offset")

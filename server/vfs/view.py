@@ -23,7 +23,7 @@ from server.vfs.children import entries_of, found_in
 from server.vfs.entry import Disposition, Entry, Judge, entry_of, whatever
 from server.vfs.ground import NOTHING_THERE, Ground, require_visible
 from server.vfs.guard import NO_TOKENS, Tokens, claim, guarded
-from server.vfs.handle import OpenFile, changes_detail
+from server.vfs.handle import OpenFile, changes_detail, require_offset
 from server.vfs.locking import Locking
 from server.vfs.moving import Moves, Replacing
 from server.vfs.opening import Openings
@@ -344,6 +344,7 @@ class View:
         Raises:
             NotFoundError: Nothing is there.
             IsFolderError: A size for a folder.
+            LimitError: A size that no file may have.
             LockedError: A lock is in the way.
         """
         with self._ground.act(Operation.SETATTR, raw) as act:
@@ -355,6 +356,7 @@ class View:
             self._ground.require_change(place, found)
             if changes.size is not None and found.is_folder:
                 raise IsFolderError("A folder has no size to set.")
+            require_offset(changes.size or 0, 0)
             guard = guarded(self._ground, tokens, claim(place))
             act.note(size=found.size, detail={"changes": changes_detail(changes)})
             act.begin()

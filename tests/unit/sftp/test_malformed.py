@@ -12,13 +12,17 @@ from server.sftp.requests import TABLE, Requests
 from server.sftp.wire import MalformedPacketError
 from server.vfs.view import View
 from tests.unit.sftp.packets import (
+    DENIED,
     EXTENDED,
+    FAILURE,
     FLAG_CREAT,
     FLAG_READ,
     FLAG_WRITE,
     HANDLE,
     OK,
+    REALPATH,
     REMOVE,
+    SETSTAT,
     STAT,
     WRITE,
     Client,
@@ -78,6 +82,28 @@ texts = st.one_of(st.binary(max_size=40), st.sampled_from([b"/", b".", b"a", b"/
 fields = st.lists(
     st.one_of(texts.map(wire.string), numbers, st.binary(max_size=12)), max_size=5
 ).map(b"".join)
+
+
+def test_a_path_too_long_for_a_reply_is_refused(client: Client) -> None:
+    """REALPATH tells a path twice: the train has room for the longest reply only."""
+    long = wire.text("/private/" + "a/" * 65000)
+    assert client.ask(REALPATH, long).status == DENIED
+
+
+@pytest.mark.parametrize("size", [2**53 + 1, 2**63, 2**64 - 1])
+def test_a_size_that_no_record_can_tell_is_refused_with_words(
+    client: Client, size: int
+) -> None:
+    """By the path as by the handle: what JSON cannot tell is no fault of ours."""
+    client.put("/private/a", b"here")
+    attributes = wire.u32(1) + wire.u64(size)
+
+    answer = client.ask(SETSTAT, wire.text("/private/a"), attributes)
+
+    assert (answer.status, answer.message) == (FAILURE, "The file would be too large.")
+    assert client.get("/private/a") == b"here"
+
+
 names = st.sampled_from([row.name for row in TABLE]).map(wire.text)
 kinds = st.one_of(st.integers(3, 20), st.integers(0, 255))
 
