@@ -25,6 +25,7 @@ from server.storage.port import Attributes, Location
 from server.vfs.ground import Ground
 from server.vfs.guard import Taken, Tokens, claim, guarded, require_unwritten
 from server.vfs.locks import LockIndex, refusal, seen, void_rule
+from server.vfs.naming import told
 from server.vfs.tree import Place
 
 _US_PER_S: Final = 1_000_000
@@ -100,7 +101,7 @@ class Locking:
         if any(lock.deep for lock in covering):
             return Everything()
         depth = len(at.parts)
-        below = {lock.inside[depth] for lock in index.below(at, now_us)}
+        below = {told(lock.inside[depth]) for lock in index.below(at, now_us)}
         return below | {""} if covering else below
 
     def take(self, raw: str, wanted: Wanted, tokens: Tokens) -> tuple[Lock, bool]:

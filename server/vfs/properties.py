@@ -15,6 +15,7 @@ from server.vfs.ground import Ground
 from server.vfs.guard import Tokens, claim, guarded
 from server.vfs.handle import changes_detail
 from server.vfs.locks import Claim
+from server.vfs.naming import told
 
 Values = Mapping[str, str]
 """XML elements by their names, `{namespace}name`."""
@@ -51,7 +52,8 @@ class Properties:
             BooksUnavailableError: They cannot be read.
         """
         at = self._kept(path)
-        return {} if at is None else self._table.books.properties_in(at)
+        found = {} if at is None else self._table.books.properties_in(at)
+        return {told(name): values for name, values in found.items()} | found
 
     def change(
         self,

@@ -14,12 +14,15 @@ from server.model.errors import (
     ServerError,
     StorageFailedError,
 )
+from server.model.lock import Scope
 from server.model.operation import Operation, Right
+from server.model.path import VirtualPath
 from server.settings.schema import StorageSettings
 from server.storage.file import LocalFile
 from server.storage.local import LocalStorage
 from server.storage.port import Changes, Location, StoredFile
 from server.vfs.entry import Disposition
+from server.vfs.locking import Wanted
 from server.vfs.view import View
 from tests.support import house as houses
 from tests.support.house import ACCOUNTS, House, open_house
@@ -318,3 +321,19 @@ def test_a_dropped_file_that_is_not_wanted_leaves_nothing_open(tmp_path: Path) -
 
         assert descriptors() == before
         assert list((tmp_path / "data" / "c" / ".stage").iterdir()) == []
+
+
+def test_locks_and_properties_are_found_by_the_name_that_a_listing_tells(
+    house: House,
+) -> None:
+    """Copied from a Mac by other ways, a file bears its accents apart."""
+    name, view = "\u00e9", house.view()
+    view.make_folder("/private/of")
+    (house.private() / "of" / "e\u0301").write_bytes(b"x")
+    raw, folder = f"/private/of/{name}", VirtualPath.parse("/private/of")
+    view.properties.change(raw, {"{urn:a}b": "<x/>"}, Changes(), frozenset())
+    view.locks.take(raw, Wanted(scope=Scope.EXCLUSIVE, deep=False), frozenset())
+
+    assert [found for found, _ in view.names("/private/of")] == [name]
+    assert view.properties.of_members(folder)[name] == {"{urn:a}b": "<x/>"}
+    assert name in view.locks.touched(folder)
