@@ -72,7 +72,7 @@ def _profile(
 ) -> None:
     """Sample the daemon while `run` is repeated, then draw and count."""
     folded = options.folder / f"{name}.folded"
-    command = [_PY_SPY, "record", "--subprocesses", "--native", "--nonblocking"]
+    command = [_PY_SPY, "record", "--subprocesses", "--nonblocking"]
     command += ["--pid", str(pid), "--rate", str(_RATE_HZ)]
     command += ["--duration", str(options.seconds), *(["--gil"] if options.gil else [])]
     drawing = [

@@ -51,6 +51,10 @@ _LONG_WAY: Final = ("cache_size=-196608", "wal_autocheckpoint=24576")
 """192 MiB of pages and of WAL: a rebuild touches index pages all over. What it took is
 given back when it has caught up."""
 _POLL_S: Final = 0.1
+_WORTHWHILE: Final = 2_000
+"""With fewer records than these a batch costs more than its rows do, so the next one
+is let grow for `_GATHER_S`: the cores are the front ends' meanwhile."""
+_GATHER_S: Final = 0.25
 _RETRY_S: Final = 0.5
 _BREATH_S: Final = 0.01
 """Between two batches of deletions, for who else wants the disk."""
@@ -103,16 +107,19 @@ class Recorder:
         trouble.clear(self._journal)
         try:
             while not stop.is_set():
-                if self._fence() == 0:
-                    stop.wait(self._pause_s())
+                copied = self._fence()
+                if copied < _WORTHWHILE:
+                    stop.wait(self._pause_s(copied))
         finally:
             self._packer.close()
             self._let_go()
 
-    def _pause_s(self) -> float:
+    def _pause_s(self, copied: int) -> float:
         if self._engine is None:
             return _RETRY_S
-        return _BREATH_S if self._releasing else _POLL_S
+        if self._releasing:
+            return _BREATH_S
+        return _GATHER_S if copied else _POLL_S
 
     def drain(self, deadline_s: float) -> bool:
         """Record what is durable now.

@@ -73,6 +73,9 @@ from server.storage.metered import MeteredLeftovers
 from server.vfs.housekeeping import Housekeeping
 from server.vfs.quotas import Quotas
 
+_KEEPER_NICE: Final = 5
+"""Where cores are few, who waits for an answer comes before the index. Still a third
+of a core beside two busy processes: thousands of acts a second are indexed at once."""
 MINUTE_S: Final = 60
 CLOCK_S: Final = 1
 HOUR_S: Final = 3600
@@ -83,6 +86,7 @@ def keeper(start: Start, link: Link) -> int:
     """Record, renew and clean in this process; returns its exit code."""
     settings, places = start.settings, Places(start.settings)
     logs.start(settings.log_level, start.slot)
+    os.nice(_KEEPER_NICE)
     for bound in start.sockets.values():
         sockets.close(bound)  # or clients could connect here, to wait in vain
     released = RowDropper(checkpoint_folders(settings)[0])
