@@ -148,8 +148,10 @@ class Bench:
         connection = Connection(target)
         for folder in ("", "small/", "some/", "many/"):
             connection.request("MKCOL", folder)
+        connection.close()  # nobody keeps it for as long as the next takes
         for path in (self._big, self._part):
             curl(target, "-T", str(path), f"{target.url}{path.name}")
+        connection = Connection(target)
         for folder, entries in (("some", _SOME), ("many", self._sizes.entries)):
             for number in range(entries):
                 connection.request("PUT", f"{folder}/entry-{number:06d}.dat")
