@@ -147,6 +147,7 @@ def _once(suite: Suite, load: str, name: str, samples: Samples) -> None:
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         samples.error = str(error)[-300:]
         print(f"{suite.title}, {load}, {name}: {error}", file=sys.stderr)
+    suite.tidy()
 
 
 def _write_json(path: Path, sizes: Sizes, tables: dict[str, Results]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -37,6 +38,11 @@ class Store:
         """Where the demo's files lie on the disk; made at the first look at them."""
         (found,) = self.folder.glob("data/*/private/*")
         return found
+
+    def empty_trash(self) -> None:
+        """Make room: each round replaces the big files of the one before."""
+        for kept in self.folder.glob("data/*/.trash/*"):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
 
 
 @contextmanager

@@ -57,6 +57,8 @@ class Suite:
     servers: list[str]
     measure: Callable[[str, str], Meter]
     """Runs a workload once against a server."""
+    tidy: Callable[[], None]
+    """What is done between two runs, unmeasured."""
 
 
 def suites(
@@ -75,10 +77,12 @@ def suites(
     titles = [t for t in (SFTP_DEFAULT, SFTP_GCM) if options.only in t]
     if titles:
         targets = _sftp_targets(files, ours.sftp, workspace, place, options.peers)
-        made += [_sftp_suite(title, files, targets) for title in titles]
+        tidy = ours.empty_trash
+        made += [_sftp_suite(title, files, targets, tidy) for title in titles]
     for title, target in ((WEBDAV, ours.webdav), (WEBDAV_TLS, ours.webdav_tls)):
         if options.only in title:
-            made.append(_webdav_suite(title, dav, target, workspace, options.peers))
+            suite = _webdav_suite(title, dav, target, workspace, options.peers)
+            made.append(replace(suite, tidy=ours.empty_trash))
     return [_narrow(suite, options.workloads) for suite in made]
 
 
@@ -134,7 +138,10 @@ def _sftp_targets(
 
 
 def _sftp_suite(
-    title: str, bench: sftp.Bench, targets: dict[str, sftp.Target]
+    title: str,
+    bench: sftp.Bench,
+    targets: dict[str, sftp.Target],
+    tidy: Callable[[], None],
 ) -> Suite:
     return Suite(
         title=title,
@@ -144,6 +151,7 @@ def _sftp_suite(
         measure=partial(
             _measure_sftp, bench, targets, GCM if title == SFTP_GCM else ""
         ),
+        tidy=tidy,
     )
 
 
@@ -177,6 +185,7 @@ def _webdav_suite(
         workloads=list(bench.workloads),
         servers=list(targets),
         measure=lambda load, name: bench.measure(load, targets[name]),
+        tidy=lambda: None,
     )
 
 
