@@ -5,6 +5,16 @@ from pathlib import Path
 
 from tests.support.daemon import Daemon
 from tests.support.people import Dav, sftp
+from tests.support.waiting import until
+
+
+def wait_for_read(daemon: Daemon) -> None:
+    """Until a read is in the DB: unlike a change, it is told after the answer."""
+    until(
+        lambda: daemon.records(operation="read", phase="outcome"),
+        what="the read is told",
+    )
+    daemon.wait_indexed()
 
 
 def test_a_history_follows_a_file_across_both_doors(daemon: Daemon) -> None:
@@ -21,7 +31,7 @@ def test_a_history_follows_a_file_across_both_doors(daemon: Daemon) -> None:
         client.rename("/private/2025", "/private/2026")
         assert dav.ask("GET", "/private/2026/見積.txt") == b"one"
         client.remove("/private/2026/見積.txt")
-    daemon.wait_indexed()
+    wait_for_read(daemon)
 
     for name in ("2025/下書き.txt", "2025/見積.txt", "2026/見積.txt"):
         done = daemon.cli("audit", "history", f"/private/{name}", "--json")
@@ -45,7 +55,7 @@ def test_a_person_and_the_sums_are_told(daemon: Daemon) -> None:
     with Dav(daemon) as dav:
         dav.ask("PUT", "/private/a.txt", b"x" * 100)
         dav.ask("GET", "/private/a.txt")
-    daemon.wait_indexed()
+    wait_for_read(daemon)
 
     told = daemon.told("audit", "who", "demo", "--day", "today")
     table = daemon.cli("audit", "who", "demo@main", "--since", "1h")
