@@ -81,8 +81,8 @@ def suites(
         made += [_sftp_suite(title, files, targets, tidy) for title in titles]
     for title, target in ((WEBDAV, ours.webdav), (WEBDAV_TLS, ours.webdav_tls)):
         if options.only in title:
-            suite = _webdav_suite(title, dav, target, workspace, options.peers)
-            made.append(replace(suite, tidy=ours.empty_trash))
+            servers = _webdav_targets(dav, target, workspace, options.peers)
+            made.append(_webdav_suite(title, dav, servers, ours.empty_trash))
     return [_narrow(suite, options.workloads) for suite in made]
 
 
@@ -165,27 +165,31 @@ def _measure_sftp(
     return bench.measure(load, targets[name], cipher)
 
 
+def _webdav_targets(
+    bench: webdav.Bench, ours: webdav.Target, workspace: Workspace, peers: str
+) -> dict[str, webdav.Target]:
+    tls = "-tls" if ours.url.startswith("https") else ""
+    targets = {store.NAME: ours}
+    for name in _there(_WEBDAV_PEERS, peers):
+        targets[name] = webdav_target(workspace.start(name + tls))
+    for target in targets.values():
+        bench.seed(target)
+    return targets
+
+
 def _webdav_suite(
     title: str,
     bench: webdav.Bench,
-    ours: webdav.Target,
-    workspace: Workspace,
-    peers: str,
+    targets: dict[str, webdav.Target],
+    tidy: Callable[[], None],
 ) -> Suite:
-    tls = title == WEBDAV_TLS
-    targets = {store.NAME: ours}
-    for name in _there(_WEBDAV_PEERS, peers):
-        peer = workspace.start(f"{name}-tls" if tls else name)
-        targets[name] = webdav_target(peer)
-    for target in targets.values():
-        bench.seed(target)
     return Suite(
         title=title,
         reference="apache" if "apache" in targets else list(targets)[-1],
         workloads=list(bench.workloads),
         servers=list(targets),
         measure=lambda load, name: bench.measure(load, targets[name]),
-        tidy=lambda: None,
+        tidy=tidy,
     )
 
 

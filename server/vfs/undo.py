@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from server.audit.lookup import Lookup, Told
+from server.audit.lookup import CHANGING, Lookup, Told
 from server.model.clock import parse_rfc3339
 from server.model.errors import ExistsError, NotFoundError, StateError
 from server.model.operation import Operation
@@ -23,16 +23,7 @@ from server.vfs.told import detail_of, location_in, replaces_at
 from server.vfs.tree import Place
 from server.vfs.versions import changes_of
 
-_UNDOABLE: Final = frozenset({
-    Operation.WRITE,
-    Operation.DEPOSIT,
-    Operation.DELETE,
-    Operation.RENAME,
-    Operation.COPY,
-    Operation.SETATTR,
-    Operation.RESTORE,
-    Operation.RMDIR,
-})
+_UNDOABLE: Final = frozenset({*CHANGING, Operation.RMDIR})
 
 Step = Callable[[], Facts]
 
