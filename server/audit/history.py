@@ -3,13 +3,15 @@
 The asked name is followed back through each rename that put a file there, and on
 through the last one that took it away when nothing came after. A folder's rename has a
 record for each file below, so those count like the file's own. What happened under
-another name counts only between the moments that the file had it.
+another name counts only between the moments that the file had it, and to its end where
+it outlasts them: a download that goes on while its file is deleted is part of it.
 """
 
 import heapq
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final, cast
 
 import sqlalchemy as sa
@@ -137,7 +139,8 @@ def acts(index: Index, found: list[Span]) -> Iterator[Row]:
     A file's record inside a folder's act bears, as `act_outcome`, how that act ended.
     """
     last = START
-    for moment, row in heapq.merge(*(_of_span(index, span) for span in found)):
+    parts = (part(index, span) for span in found for part in (_of_span, _outlasting))
+    for moment, row in heapq.merge(*parts, key=itemgetter(0)):
         if moment != last:
             last = moment
             yield row
@@ -242,13 +245,12 @@ def _of_span(index: Index, span: Span) -> Iterator[tuple[Moment, Row]]:
         (column.phase == Phase.PROGRESS) & column.operation.in_(_TREE),
         (column.phase == Phase.INTENT) & open_still,
     )
-    path = span.file.path
-    named = _is(column.path_id, path) | _is(column.target_id, path)
+    rest = span
     while True:
         statement = (
             sa
             .select(column.time_us, column.row, column.record)
-            .where(named, *_within(span), shown)
+            .where(_names(rest), *_within(rest), shown)
             .order_by(column.time_us, column.row)
             .limit(_PAGE)
         )
@@ -257,7 +259,26 @@ def _of_span(index: Index, span: Span) -> Iterator[tuple[Moment, Row]]:
         yield from (found for found in page if concerns(found[1], span.file.login))
         if len(page) < _PAGE:
             return
-        span = replace(span, after=page[-1][0])
+        rest = replace(rest, after=page[-1][0])
+
+
+def _outlasting(index: Index, span: Span) -> Iterator[tuple[Moment, Row]]:
+    """The outcomes told after a span's end of acts that began within it."""
+    if span.until == END:
+        return
+    column, ended = RECORDS.c, sa.alias(RECORDS)
+    statement = (
+        sa
+        .select(ended.c.time_us, ended.c.row, ended.c.record)
+        .join_from(RECORDS, ended, ended.c.act == column.act)
+        .where(_names(span), *_within(span), column.phase == Phase.INTENT)
+        .where(ended.c.phase == Phase.OUTCOME)
+        .where(sa.tuple_(ended.c.time_us, ended.c.row) > sa.tuple_(*span.until))
+        .order_by(ended.c.time_us, ended.c.row)
+    )
+    with index.reading() as connection:
+        found = _parsed(connection, statement)
+    yield from (row for row in found if concerns(row[1], span.file.login))
 
 
 def _parsed(
@@ -290,6 +311,11 @@ def _within(span: Span) -> list[Condition]:
     if span.until != END:
         limits.append(at <= sa.tuple_(*span.until))
     return limits
+
+
+def _names(span: Span) -> Condition:
+    column, path = RECORDS.c, span.file.path
+    return _is(column.path_id, path) | _is(column.target_id, path)
 
 
 def _is(side: "sa.Column[int]", path: str) -> Condition:

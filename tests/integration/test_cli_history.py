@@ -30,8 +30,9 @@ def test_a_history_follows_a_file_across_both_doors(daemon: Daemon) -> None:
         )
         client.rename("/private/2025", "/private/2026")
         assert dav.ask("GET", "/private/2026/見積.txt") == b"one"
+        wait_for_read(daemon)
         client.remove("/private/2026/見積.txt")
-    wait_for_read(daemon)
+    daemon.wait_indexed()
 
     for name in ("2025/下書き.txt", "2025/見積.txt", "2026/見積.txt"):
         done = daemon.cli("audit", "history", f"/private/{name}", "--json")

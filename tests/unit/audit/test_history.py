@@ -28,6 +28,21 @@ class Office(Library):
         self.write([Fields(**fields)])  # type: ignore[typeddict-item]  # the test's own
         return f"act-{self.number}"
 
+    def begin(self, operation: str, path: str, **facts: object) -> Fields:
+        """An act's intent; the facts are for `end`."""
+        self.number += 1
+        fields = Fields(
+            **{**event(self.number), "operation": operation, "path": path, **facts}  # type: ignore[typeddict-item]  # the test's own
+        )
+        del fields["outcome"]
+        self.write([{**fields, "phase": "intent"}])
+        return fields
+
+    def end(self, begun: Fields) -> str:
+        """The outcome of an act that was begun, told now."""
+        self.write([{**begun, "phase": "outcome", "outcome": "done"}])
+        return str(begun["act"])
+
     def rename(self, path: str, target: str, outcome: str = "done") -> str:
         """A file's rename."""
         return self.act("rename", path, target=target, outcome=outcome)
@@ -119,6 +134,21 @@ def test_another_file_of_the_old_name_is_not_mixed_in(office: Office) -> None:
 
     assert office.history("/shared/old/2.pdf") == acts
     assert office.history("/shared/old/1.pdf") == [before, away]
+
+
+def test_a_download_that_outlasts_its_file_is_part_of_the_history(
+    office: Office,
+) -> None:
+    """Who deletes a file while it is read must not hide who read it."""
+    written = office.act("write", "/shared/in/scan.pdf")
+    moved = office.rename("/shared/in/scan.pdf", "/shared/old/2.pdf")
+    reading = office.begin("read", "/shared/old/2.pdf", login="bob")
+    deleted = office.act("delete", "/shared/old/2.pdf")
+    office.act("write", "/shared/old/2.pdf")
+    office.end(office.begin("read", "/shared/old/2.pdf"))
+    read = office.end(reading)
+
+    assert office.history("/shared/in/scan.pdf") == [written, moved, deleted, read]
 
 
 def test_a_deleted_namesake_is_not_mixed_in(office: Office) -> None:
