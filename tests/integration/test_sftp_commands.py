@@ -127,7 +127,11 @@ def test_nothing_is_read_on_after_the_lock_while_the_answer_is_on_its_way(
 
 
 def test_asking_again_and_again_keeps_nobody_busy(
-    house: SftpHouse, client: OpenSsh, phone: OpenSsh, alice: Person
+    house: SftpHouse,
+    client: OpenSsh,
+    phone: OpenSsh,
+    alice: Person,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A device is locked once; commands of a connection come one at a time."""
     assert phone.sftp("ls").returncode == 0
@@ -137,7 +141,9 @@ def test_asking_again_and_again_keeps_nobody_busy(
 
     with probing(house) as probe:
         probe.log_in("alice", key_of(alice.key), PASSWORD)
-        running = probe.transport.open_session(window_size=0, timeout=10)
+        with monkeypatch.context() as unclamped:  # else 32 KiB: the answer is sent
+            unclamped.setattr(probe.transport, "_sanitize_window_size", int)
+            running = probe.transport.open_session(window_size=0, timeout=10)
         running.exec_command("devices")
         with pytest.raises(SSHException):
             probe.channel().exec_command("devices")
