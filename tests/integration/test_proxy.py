@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,8 @@ def test_the_trail_names_the_client_and_the_proxy(
 
     assert (sftp.returncode, curl.returncode) == (0, 0), sftp.stderr + curl.stderr
     for protocol in ("sftp", "webdav"):
+        ended = partial(proxied.records, operation="logout", protocol=protocol)
+        until(ended, what="the session is over")
         rows = proxied.records(protocol=protocol)
         mine = [row for row in rows if row.get("login") == "demo"]
         assert {row["operation"] for row in mine} >= {"login", "list", "logout"}
@@ -206,12 +209,12 @@ def test_a_late_header_holds_nobody_up(proxied: Daemon) -> None:
     with connect(proxied, "sftp") as sock:
         sock.sendall(V1)
         assert sock.recv(4) == b"SSH-"
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < 2.5
     for sock in silent:
         assert read_all(sock) == b""
         sock.close()
 
-    assert 2.5 < time.monotonic() - began_s < 6
+    assert 2.5 < time.monotonic() - began_s < 15
     until(lambda: proxied.records(rule="proxy_header_late"), what="it is on record")
 
 
