@@ -22,7 +22,8 @@ from tests.support.people import Dav, sftp
 from tests.support.sftp import new_key
 from tests.support.waiting import until
 
-LIMIT_S = 1.0
+LIMIT_S = 5.0
+"""Five times the promise: what holds on a busy machine; `bench/lock.py` measures."""
 NAME = "/shared/office/endless"
 VERBS = {
     "device lock": ("device", "lock", "demo", "laptop"),

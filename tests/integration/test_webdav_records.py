@@ -33,7 +33,7 @@ def test_a_file_act_is_two_records_and_no_look_beside_them(store: WebdavStore) -
     assert stored["outcome"] == "done"
     assert stored["bytes"] == stored["size"] == 3
     assert stored["sha256"].startswith("ba7816bf")
-    (read,) = store.outcomes("read")
+    (read,) = store.wait_for(operation="read", phase="outcome")
     assert (read["outcome"], read["bytes"]) == ("done", 3)
     assert [r["outcome"] for r in store.outcomes("delete")] == ["done"]
     for operation in ("write", "read", "delete"):

@@ -276,4 +276,6 @@ def test_a_recovered_act_says_so(tmp_path: Path) -> None:
     assert outcome["act"] == act.id
     assert (outcome["outcome"], outcome["recovered"]) == ("aborted", True)
     assert outcome["path"] == "/private/a"
-    assert Store(tmp_path).journal.open_acts == []
+    last = Store(tmp_path)
+    assert last.journal.open_acts == []
+    last.close()
