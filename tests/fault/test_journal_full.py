@@ -102,7 +102,7 @@ def first_refusal(client: paramiko.SFTPClient, path: str) -> str:
         told.append(refusal(lambda: client.mkdir(path)))
         return "trail" in told[-1]
 
-    until(ask, what="SFTP refuses", deadline_s=1)
+    until(ask, what="SFTP refuses", deadline_s=6)
     channel = client.get_channel()
     assert channel is not None
     until(lambda: channel.closed, what="SFTP disconnects")

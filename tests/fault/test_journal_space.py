@@ -78,7 +78,7 @@ def test_on_a_full_disk_refusals_are_recorded_and_nothing_begins(
     journal = open_journal(small_disk, reserve_bytes=MIB)
     gate = _gate(journal)
     _fill(small_disk)
-    until(lambda: journal.level is Level.RESERVE, deadline_s=2)
+    until(lambda: journal.level is Level.RESERVE, deadline_s=6)
 
     for _ in range(50):
         with (
@@ -128,7 +128,7 @@ def test_service_comes_back_when_there_is_room_again(small_disk: Path) -> None:
     journal = open_journal(small_disk, reserve_bytes=MIB)
     gate = _gate(journal)
     ballast = _fill(small_disk)
-    until(lambda: journal.level is Level.RESERVE, deadline_s=2)
+    until(lambda: journal.level is Level.RESERVE, deadline_s=6)
     for _ in range(200):
         gate.event(WHO, Operation.LOGIN, Outcome.REFUSED, reason="login_refused")
     assert (journal.folder / segment.RESERVE).stat().st_size < MIB
@@ -169,7 +169,7 @@ def test_uploads_are_refused_first(small_disk: Path) -> None:
     journal = open_journal(small_disk, reserve_bytes=MIB)
     gate = _gate(journal)
     _fill(small_disk, leave=150_000)
-    until(lambda: journal.level is Level.NO_UPLOADS, deadline_s=2)
+    until(lambda: journal.level is Level.NO_UPLOADS, deadline_s=6)
 
     with (
         pytest.raises(AuditSpaceError),
@@ -197,10 +197,10 @@ def test_the_spool_budget_stops_acts_until_the_db_has_caught_up(tmp_path: Path) 
     while segment.spool_bytes(journal.folder) <= MIB:
         journal.append(event(number))
         number += 1
-    until(lambda: journal.level is Level.RESERVE, deadline_s=2)
+    until(lambda: journal.level is Level.RESERVE, deadline_s=6)
 
     journal.settle()
     segment.write_recorded(journal.folder, segment.read_synced(journal.folder))
 
-    until(lambda: journal.level is Level.OK, deadline_s=2)
+    until(lambda: journal.level is Level.OK, deadline_s=6)
     journal.close()

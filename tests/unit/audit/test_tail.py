@@ -191,7 +191,7 @@ def test_a_new_row_is_told_quickly_and_waiting_is_not_busy(library: Library) -> 
     thread.start()
     try:
         library.write([event(1)])
-        until(lambda: follower.seen, what="the row comes", deadline_s=2)
+        until(lambda: follower.seen, what="the row comes", deadline_s=6)
     finally:
         stop.set()
         thread.join()
