@@ -8,6 +8,7 @@ view as they came, made absolute.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, NamedTuple
 
 from paramiko.sftp import (
@@ -193,7 +194,7 @@ def opendir(context: Context, packet: Reader) -> Reply:
     raw = context.path(packet)
     packet.end()
     _require_room(context, Operation.LIST, raw)
-    listing = Listing(raw, context.view.names(raw))
+    listing = Listing(raw, chain.from_iterable(context.view.batches(raw)))
     return CMD_HANDLE, (wire.string(context.handles.add(listing)),)
 
 

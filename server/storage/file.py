@@ -2,16 +2,20 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from server.model.errors import NotFoundError, StorageFullError
 from server.storage.block import copy_block
 from server.storage.errors import translated
-from server.storage.port import Attributes, Changes, StoredFile, kept_mode
+from server.storage.port import Attributes, Batch, Changes, StoredFile, kept_mode
 
 _ACT: Final = b"user.kagikura.act"
 _PERMISSIONS: Final = 0o777
+_KEPT_KINDS: Final = frozenset({stat.S_IFREG, stat.S_IFDIR})
+_BATCH: Final = 512
+"""Entries of a folder that are looked at one after the other."""
 
 
 class LocalFile:
@@ -96,21 +100,22 @@ def require_kept_kind(status: os.stat_result) -> None:
     Raises:
         NotFoundError: Something else is there.
     """
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+    if stat.S_IFMT(status.st_mode) not in _KEPT_KINDS:
         raise NotFoundError("There is no such file or folder.")
 
 
 def attributes_of(status: os.stat_result) -> Attributes:
     """From the kernel's words to ours."""
-    folder = stat.S_ISDIR(status.st_mode)
-    return Attributes(
-        is_folder=folder,
-        size=0 if folder else status.st_size,
-        mode=status.st_mode & _PERMISSIONS,
-        mtime_ns=status.st_mtime_ns,
-        atime_ns=status.st_atime_ns,
-        ctime_ns=status.st_ctime_ns,
-        inode=status.st_ino,
+    mode = status.st_mode
+    folder = stat.S_ISDIR(mode)
+    return Attributes(  # by position, for folders hold many
+        folder,
+        0 if folder else status.st_size,
+        mode & _PERMISSIONS,
+        status.st_mtime_ns,
+        status.st_atime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
     )
 
 
@@ -150,34 +155,45 @@ def act_of(fd: int) -> str | None:
 
 
 def entries(fd: int) -> Iterator[tuple[str, Attributes]]:
-    """What an open folder holds; takes over the descriptor and closes it.
+    """What an open folder holds; takes over the descriptor and closes it."""
+    return chain.from_iterable(batches(fd))
+
+
+def batches(fd: int) -> Iterator[Batch]:
+    """As `entries`, some hundred at a time.
 
     Links and special files are left out, and names that are no UTF-8: nothing of
     ours made them.
     """
-    found = _entries(fd)
+    found = _batches(fd)
     next(found)  # a generator that was never begun would never close the descriptor
     return found
 
 
-def _entries(fd: int) -> Iterator[tuple[str, Attributes]]:
+def _batches(fd: int) -> Iterator[Batch]:
     try:
         with translated(), os.scandir(fd) as found:
-            yield "", attributes_of(os.fstat(fd))  # nobody gets this one
-            for entry in found:
-                if not entry.is_file(follow_symlinks=False) and not entry.is_dir(
-                    follow_symlinks=False
-                ):
-                    continue
-                if not entry.name.isascii() and not _encodable(entry.name):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # removed while we looked
-                yield entry.name, attributes_of(status)
+            yield []  # nobody gets this one
+            while some := list(islice(found, _BATCH)):
+                yield _kept(some)
     finally:
         os.close(fd)
+
+
+def _kept(found: Iterable[os.DirEntry[str]]) -> Batch:
+    """Names and attributes of those that exist for us."""
+    kept = []
+    for entry in found:
+        name = entry.name
+        if not name.isascii() and not _encodable(name):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # removed while we looked
+        if stat.S_IFMT(status.st_mode) in _KEPT_KINDS:
+            kept.append((name, attributes_of(status)))
+    return kept
 
 
 def _encodable(name: str) -> bool:

@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 from server.storage.disk import (
     FILE_MODE,
@@ -31,14 +32,15 @@ from server.storage.errors import translated
 from server.storage.file import (
     LocalFile,
     attributes_of,
+    batches,
     change_descriptor,
-    entries,
     require_kept_kind,
     set_act,
 )
 from server.storage.keeping import keep_content
 from server.storage.port import (
     Attributes,
+    Batch,
     Changes,
     Kept,
     Location,
@@ -90,9 +92,13 @@ class LocalStorage:
 
     def scan(self, at: Location) -> Iterator[tuple[str, Attributes]]:
         """The folder's files and folders; links and special files are left out."""
+        return chain.from_iterable(self.batches(at))
+
+    def batches(self, at: Location) -> Iterator[Batch]:
+        """As `scan`, some hundred at a time."""
         with translated():
             fd = self._disk.open(path_of(at), os.O_RDONLY | os.O_DIRECTORY)
-        return entries(fd)
+        return batches(fd)
 
     def open(self, at: Location, *, write: bool) -> LocalFile:
         """Open a file that is there."""

@@ -62,6 +62,10 @@ class Attributes(NamedTuple):
     inode: int
 
 
+Batch = list[tuple[str, Attributes]]
+"""Some of the names in a folder, and what is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """Attributes to set; None leaves one alone."""
@@ -183,6 +187,10 @@ class Storage(Protocol):
 
     def scan(self, at: Location) -> Iterator[tuple[str, Attributes]]:
         """The folder's files and folders; links and special files are left out."""
+        ...
+
+    def batches(self, at: Location) -> Iterator[Batch]:
+        """As `scan`, some hundred at a time."""
         ...
 
     def open(self, at: Location, *, write: bool) -> StoredFile:

@@ -5,6 +5,7 @@ could tell what was there.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from server.audit.gate import Act
@@ -13,7 +14,7 @@ from server.model.folder import MacFiles
 from server.model.name import is_mac_file
 from server.model.operation import Right
 from server.model.path import DEPTH_MAX, PATH_BYTES_MAX, VirtualPath
-from server.storage.port import Attributes, Location, Storage
+from server.storage.port import Attributes, Batch, Location, Storage
 from server.vfs.entry import Entry, entry_of
 from server.vfs.ground import Ground
 from server.vfs.naming import listed, told
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Inside = tuple[str, ...]
 """A path below the folder."""
 
-
 Found = Iterator[tuple[str, Attributes]]
 """Names in a folder, and what is there."""
 
@@ -36,23 +36,29 @@ def entries_of(ground: Ground, place: Place) -> Iterator[Entry]:
     Raises:
         ServerError: The folder cannot be listed; later there is nothing to raise.
     """
-    found = found_in(ground, place)
+    found = chain.from_iterable(batches_of(ground, place))
     return (entry_of(place.path.child(name), attributes) for name, attributes in found)
 
 
-def found_in(ground: Ground, place: Place) -> Found:
-    """As `entries_of`, for who needs no more than names and attributes.
+def batches_of(ground: Ground, place: Place) -> Iterator[Batch]:
+    """As `entries_of`, for who needs no more than names and attributes; many at a time.
 
     Raises:
         ServerError: The folder cannot be listed; later there is nothing to raise.
     """
     if place.location is None:
-        return _virtual(ground, place.path)
+        return iter([[*_virtual(ground, place.path)]])
     # The scan opens the folder now, so that its errors come with the call.
-    found = listed(ground.storage, place, ground.storage.scan(place.location))
+    found = listed(ground.storage, place, ground.storage.batches(place.location))
     if Right.LIST in place.rights:
         return found
-    return (one for one in found if _leads_on(ground, place.path.child(one[0])))
+    return ([*_leading_on(ground, place, batch)] for batch in found)
+
+
+def _leading_on(ground: Ground, place: Place, batch: Batch) -> Found:
+    for name, attributes in batch:
+        if _leads_on(ground, place.path.child(name)):
+            yield name, attributes
 
 
 def _leads_on(ground: Ground, path: VirtualPath) -> bool:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from server.model.path import VirtualPath
-from server.storage.port import Attributes, Changes, Space
+from server.storage.port import Attributes, Batch, Changes, Space
 
 __all__ = [
+    "ETAG_FORMAT",
     "Attributes",
+    "Batch",
     "Changes",
     "Disposition",
     "Entry",
@@ -17,6 +20,9 @@ __all__ = [
     "etag_of",
     "whatever",
 ]
+
+ETAG_FORMAT: Final = "%x-%x-%x"
+"""An entity tag of inode, size and time of the last change in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +88,4 @@ def entry_of(path: VirtualPath, attributes: Attributes) -> Entry:
 
 def etag_of(attributes: Attributes) -> str:
     """The strong validator of a file that storage found, without its quotes."""
-    return f"{attributes.inode:x}-{attributes.size:x}-{attributes.mtime_ns:x}"
+    return ETAG_FORMAT % (attributes.inode, attributes.size, attributes.mtime_ns)

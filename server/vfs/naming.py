@@ -6,7 +6,7 @@ not there under the name that came is looked for under its other spellings.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from server.model.charset import Charset
@@ -14,7 +14,7 @@ from server.model.errors import ServerError
 from server.model.folder import MacFiles
 from server.model.name import is_mac_file
 from server.model.path import VirtualPath
-from server.storage.port import Attributes, Location, Storage
+from server.storage.port import Attributes, Batch, Location, Storage
 from server.vfs.tree import Place, Tree
 
 
@@ -42,12 +42,27 @@ def told(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def listed(
-    storage: Storage, place: Place, found: Iterator[tuple[str, Attributes]]
-) -> Iterator[tuple[str, Attributes]]:
+def listed(storage: Storage, place: Place, found: Iterable[Batch]) -> Iterator[Batch]:
     """What of a folder's content is shown, by the names that clients may use."""
     hiding = place.rules.mac_files is not MacFiles.KEEP
-    for name, attributes in found:
+    for batch in found:
+        if _plain(batch, hiding=hiding):
+            yield batch
+        else:
+            yield [*_shown(storage, place, batch, hiding=hiding)]
+
+
+def _plain(batch: Batch, *, hiding: bool) -> bool:
+    """Whether there is nothing to do about a whole batch, as for most; at one look."""
+    names = "/".join(["", *[name for name, _ in batch]])
+    # Each part of a text in NFC is in NFC; what macOS leaves begins with a dot.
+    return unicodedata.is_normalized("NFC", names) and not (hiding and "/." in names)
+
+
+def _shown(
+    storage: Storage, place: Place, batch: Batch, *, hiding: bool
+) -> Iterator[tuple[str, Attributes]]:
+    for name, attributes in batch:
         shown = told(name)
         if shown != name and _is_there(storage, _child(place, shown)):
             continue  # its twin has the name; this one is reached when that is gone

@@ -18,8 +18,8 @@ from server.model.event import Json
 from server.model.operation import Operation, Right
 from server.model.path import VirtualPath
 from server.model.session import Session
-from server.storage.port import Attributes, Changes, Space
-from server.vfs.children import entries_of, found_in
+from server.storage.port import Batch, Changes, Space
+from server.vfs.children import batches_of, entries_of
 from server.vfs.entry import Disposition, Entry, Judge, entry_of, whatever
 from server.vfs.ground import NOTHING_THERE, Ground, require_visible
 from server.vfs.guard import NO_TOKENS, Tokens, claim, guarded
@@ -137,9 +137,9 @@ class View:
         """
         return self._list(raw, entries_of)
 
-    def names(self, raw: str) -> Iterator[tuple[str, Attributes]]:
-        """As `list`, without what makes an entry of each name; also recorded."""
-        return self._list(raw, found_in)
+    def batches(self, raw: str) -> Iterator[Batch]:
+        """As `list`, some hundred names and attributes at a time; also recorded."""
+        return self._list(raw, batches_of)
 
     def _list(
         self, raw: str, look: Callable[[Ground, Place], Iterator[T]]

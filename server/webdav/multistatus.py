@@ -1,18 +1,20 @@
 """A resource's part of a multistatus (RFC 4918, section 13), written as text.
 
-Six microseconds instead of a tree of elements for each file of a folder. It knows the
-live properties of what bears no lock and no dead property; for the rest wsgidav's tree
-is built (`propfind`).
+A microsecond or two instead of a tree of elements for each file of a folder, because
+some hundred are written at a time. It knows the live properties of what bears no lock
+and no dead property; for the rest wsgidav's tree is built (`propfind`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import repeat
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from server.vfs.entry import Attributes, etag_of
+from server.vfs.entry import ETAG_FORMAT, Attributes, Batch
 from server.webdav.asked import Asked
 from server.webdav.dates import http_date, iso_date
+from server.webdav.hrefs import hrefs_of
 from server.webdav.media import content_type
 from server.webdav.names import (
     ACCESSED,
@@ -40,29 +42,72 @@ _PREFIXES: Final = {
     "http://www.w3.org/XML/1998/namespace": "xml",  # no other may be bound to it
 }
 
-Text = Callable[[str, Attributes], str]
+
+class Members:
+    """Some files, or some folders, of one folder: what is known of them by columns.
+
+    To work through a column takes a fraction of going from member to member.
+    """
+
+    __slots__ = (
+        "atimes_ns",
+        "ctimes_ns",
+        "hrefs",
+        "inodes",
+        "mtimes_ns",
+        "names",
+        "sizes",
+    )
+
+    def __init__(self, batch: Batch, hrefs: list[str] | None = None) -> None:
+        """Turn a batch, which is not empty, around.
+
+        Args:
+            batch: Names and attributes.
+            hrefs: The names' in an href; by default the names percent-encoded.
+        """
+        names: tuple[str, ...]
+        names, found = zip(*batch, strict=True)
+        columns: Iterable[tuple[int, ...]] = zip(*found, strict=True)
+        by_field = dict(zip(Attributes._fields, columns, strict=True))
+        self.names = names
+        self.hrefs = hrefs_of(names) if hrefs is None else hrefs
+        self.sizes = by_field["size"]
+        self.mtimes_ns = by_field["mtime_ns"]
+        self.atimes_ns = by_field["atime_ns"]
+        self.ctimes_ns = by_field["ctime_ns"]
+        self.inodes = by_field["inode"]
+
+    @property
+    def created_ns(self) -> Iterable[int]:
+        """The earliest time known of each."""
+        return map(min, self.ctimes_ns, self.mtimes_ns)
 
 
-def _created_s(found: Attributes) -> int:
-    return max(0, min(found.ctime_ns, found.mtime_ns)) // _NS_PER_S
+Column = Callable[[Members], Iterable[object]]
+"""One value of each member, in their order."""
 
 
-def _http(nanoseconds: int) -> str:
-    return http_date(max(0, nanoseconds) // _NS_PER_S)
+def _dates(times_ns: Iterable[int], write: Callable[[int], str]) -> Iterable[object]:
+    return [write(ns // _NS_PER_S if ns > 0 else 0) for ns in times_ns]
 
 
-_TEXTS: Final[dict[str, Text]] = {
-    "{DAV:}creationdate": lambda _, found: iso_date(_created_s(found)),
-    "{DAV:}getlastmodified": lambda _, found: _http(found.mtime_ns),
-    "{DAV:}displayname": lambda name, _: escape(name),
-    MODIFIED: lambda _, found: _http(found.mtime_ns),
-    CREATED: lambda _, found: http_date(_created_s(found)),
-    ACCESSED: lambda _, found: _http(found.atime_ns),
+_VALUES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {
+    "{DAV:}creationdate": ("%s", (lambda of: _dates(of.created_ns, iso_date),)),
+    "{DAV:}getlastmodified": ("%s", (lambda of: _dates(of.mtimes_ns, http_date),)),
+    "{DAV:}displayname": ("%s", (lambda of: map(escape, of.names),)),
+    MODIFIED: ("%s", (lambda of: _dates(of.mtimes_ns, http_date),)),
+    CREATED: ("%s", (lambda of: _dates(of.created_ns, http_date),)),
+    ACCESSED: ("%s", (lambda of: _dates(of.atimes_ns, http_date),)),
 }
-_TEXTS_OF_FILES: Final[dict[str, Text]] = {
-    "{DAV:}getcontentlength": lambda _, found: str(found.size),
-    "{DAV:}getcontenttype": lambda name, _: content_type(name),
-    "{DAV:}getetag": lambda _, found: f'"{etag_of(found)}"',
+"""How the value of a property is written, and of which columns."""
+_VALUES_OF_FILES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {
+    "{DAV:}getcontentlength": ("%d", (lambda of: of.sizes,)),
+    "{DAV:}getcontenttype": ("%s", (lambda of: map(content_type, of.names),)),
+    "{DAV:}getetag": (
+        f'"{ETAG_FORMAT}"',
+        (lambda of: of.inodes, lambda of: of.sizes, lambda of: of.mtimes_ns),
+    ),
 }
 _SAME: Final = {
     "{DAV:}lockdiscovery": "",
@@ -75,7 +120,7 @@ class Sheet:
 
     def __init__(self, what: Asked, *, folder: bool) -> None:
         """Prepare the text around the values."""
-        self._texts: list[Text] = []
+        self._columns: list[Column] = []
         self._folder = folder
         self.complete = not (
             folder and any(n.startswith("{DAV:}quota-") for n in what.names)
@@ -88,8 +133,9 @@ class Sheet:
         for name in names:
             status, element = self._element(name, empty=what.mode == "name")
             by_status.setdefault(status, []).append(element)
-        self._format = "<D:response><D:href>%s</D:href>"
-        # As texts are taken in the order of their elements, found ones come first.
+        end = "/" if folder else ""
+        self._format = f"<D:response><D:href>%s%s{end}</D:href>"
+        # As columns are taken in the order of their elements, found ones come first.
         for status in sorted(by_status):
             elements = "".join(by_status[status])
             self._format += (
@@ -98,30 +144,31 @@ class Sheet:
             )
         self._format += "</D:response>"
 
-    def response(self, href: str, name: str, found: Attributes) -> str:
-        """The response element of a file or folder, which must be of the sheet's kind.
+    def responses(self, base: str, members: Members) -> bytes:
+        """The response elements of files or folders, which must be of the sheet's kind.
 
         Args:
-            href: Percent-encoded, so that XML has nothing to escape in it.
-            name: The last part of its path.
-            found: What it is.
+            base: What their hrefs begin with.
+            members: What they are.
         """
-        return self._format % (href, *[text(name, found) for text in self._texts])
+        columns = [column(members) for column in self._columns]
+        rows = zip(repeat(base), members.hrefs, *columns)
+        return "".join(map(self._format.__mod__, rows)).encode()
 
     def _element(self, name: str, *, empty: bool) -> tuple[str, str]:
         """The status of a property, and its element with a place for its value."""
-        text = _TEXTS.get(name)
-        if text is None and not self._folder:
-            text = _TEXTS_OF_FILES.get(name)
+        values = _VALUES.get(name)
+        if values is None and not self._folder:
+            values = _VALUES_OF_FILES.get(name)
         same = self._same(name)
         tag, declared = _tag(name)
-        if text is None and same is None:
+        if values is None and same is None:
             return _MISSING, f"<{tag}{declared}/>"
         if empty:
             return _FOUND, f"<{tag}{declared}/>"
-        if text is not None:
-            self._texts.append(text)
-            same = "%s"
+        if values is not None:
+            same, columns = values
+            self._columns += columns
         return _FOUND, f"<{tag}{declared}>{same}</{tag}>"
 
     def _same(self, name: str) -> str | None:

@@ -3,27 +3,31 @@
 The answer streams: as one XML tree a folder of 100,000 files takes half a gigabyte.
 """
 
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Container,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import chain
+from itertools import chain, groupby
 from typing import Final
-from urllib.parse import quote
 
 from wsgidav import util
 from wsgidav.xml_tools import etree, make_multistatus_el
 
-from server.vfs.entry import Attributes, Entry, entry_of
+from server.vfs.entry import Attributes, Batch, Entry, entry_of
 from server.vfs.properties import Values
 from server.webdav.answer import Streamed
 from server.webdav.asked import Asked
-from server.webdav.hrefs import SAFE
-from server.webdav.multistatus import sheets
+from server.webdav.multistatus import Members, Sheet, sheets
 from server.webdav.resource import Resource, showable
 from server.webdav.status import translated
 from server.webdav.target import view_of
 
-Members = Iterator[tuple[str, Attributes]]
 _VIRTUAL: Final = frozenset({(), ("shared",)})
 """Folders that are nobody's to lock: their properties differ."""
 _BLOCK_BYTES: Final = 256 * 1024
@@ -55,16 +59,16 @@ def by_text(
     if path.parts in _VIRTUAL:
         return by_tree(resource, what, deep=deep)
     view = view_of(resource.environ)
-    members: Members = iter(())
+    batches: Iterator[Batch] = iter(())
     with translated():
         if deep and resource.is_collection:
-            members = view.names(resource.path)
+            batches = view.batches(resource.path)
             dead = view.properties.of_members(path)
         else:
             own = view.properties.at(path)
             dead = {"": own} if own else {}
         unusual = _Unusual(resource, what, dead, view.locks.touched(path))
-    return _blocks(_texts(resource, what, members, unusual))
+    return _blocks(_texts(resource, what, batches, unusual))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,19 @@ class _Unusual:
     dead: Mapping[str, Values]
     locked: Container[str]
 
+    def __bool__(self) -> bool:
+        """Whether anybody may have such."""
+        return bool(self.dead or self.locked)
+
     def __contains__(self, name: str) -> bool:
         """Whether a member, or with "" the folder itself, has such."""
         return name in self.dead or name in self.locked
+
+    def responses(self, batch: Batch) -> bytes:
+        """The response elements of members."""
+        path = self.folder.entry.path
+        entries = (entry_of(path.child(name), found) for name, found in batch)
+        return b"".join([self.response(entry.name, entry) for entry in entries])
 
     def response(self, name: str, entry: Entry) -> bytes:
         """The response element of one of them."""
@@ -87,25 +101,48 @@ class _Unusual:
 
 
 def _texts(
-    resource: Resource, what: Asked, members: Members, unusual: _Unusual
+    resource: Resource, what: Asked, batches: Iterator[Batch], unusual: _Unusual
 ) -> Iterator[bytes]:
     of_files, of_folders = sheets(what)
     base, entry = resource.get_href(), resource.entry
-    sheet = of_folders if entry.is_folder else of_files
-    if "" in unusual or not sheet.complete:
+
+    def sheet_of(name: str, found: Attributes) -> Sheet | None:
+        sheet = of_folders if found.is_folder else of_files
+        return sheet if sheet.complete and name not in unusual else None
+
+    own = sheet_of("", entry.attributes)
+    if own is None:
         yield unusual.response("", entry)
     else:
-        yield sheet.response(base, entry.name, entry.attributes).encode()
-    for name, found in members:
-        if not showable(name):
-            continue
-        sheet = of_folders if found.is_folder else of_files
-        if name in unusual or not sheet.complete:
-            yield unusual.response(name, entry_of(entry.path.child(name), found))
-            continue
-        end = "/" if found.is_folder else ""
-        href = f"{base}{quote(name, safe=SAFE)}{end}"
-        yield sheet.response(href, name, found).encode()
+        itself = Members([(entry.name, entry.attributes)], [""])
+        yield own.responses(base.removesuffix("/"), itself)
+    for batch in map(_showable, batches):
+        for sheet, some in _runs(batch, sheet_of, of_files if not unusual else None):
+            if sheet is None:
+                yield unusual.responses(some)
+            else:
+                yield sheet.responses(base, Members(some))
+
+
+def _runs(
+    batch: Batch,
+    sheet_of: Callable[[str, Attributes], Sheet | None],
+    of_files: Sheet | None,
+) -> Iterator[tuple[Sheet | None, Batch]]:
+    """A batch in parts of one kind each; `of_files` where all files are alike."""
+    if of_files is not None and not any(found.is_folder for _, found in batch):
+        if batch:
+            yield of_files, batch
+        return
+    for sheet, some in groupby(batch, key=lambda one: sheet_of(*one)):
+        yield sheet, [*some]
+
+
+def _showable(batch: Batch) -> Batch:
+    """What a listing tells of; see `showable`."""
+    if "".join([name for name, _ in batch]).isprintable():
+        return batch
+    return [one for one in batch if showable(one[0])]
 
 
 def answer(blocks: Generator[bytes, None, None]) -> Streamed:

@@ -76,6 +76,8 @@ XML = (
     "<!DOCTYPE a><a/>",
     "no XML",
 )
+LOCK = b'<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockinfo>'  # noqa: E501 - one body
+UPDATE = b'<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><z xmlns="urn:z">1</z></D:prop></D:set></D:propertyupdate>'  # noqa: E501 - one body
 LOOKS = {"stat", "list", "login", "logout"}
 
 
@@ -149,10 +151,8 @@ def _fill(ways: Ways) -> None:
         _, headers, _ = ask("PUT", f"/private/{name}", {}, b"0123456789" * 2)
         ways.etag = ways.etag or headers["etag"]
     ask("PUT", "/private/empty", {}, b"")
-    lock = b'<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockinfo>'  # noqa: E501 - one body
-    assert ask("LOCK", "/private/locked", {}, lock)[0] == 200
-    update = b'<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><z xmlns="urn:z">1</z></D:prop></D:set></D:propertyupdate>'  # noqa: E501 - one body
-    assert ask("PROPPATCH", "/private/dead", {}, update)[0] == 207
+    assert ask("LOCK", "/private/locked", {}, LOCK)[0] == 200
+    assert ask("PROPPATCH", "/private/dead", {}, UPDATE)[0] == 207
 
 
 @st.composite
@@ -197,6 +197,29 @@ def test_both_ways_answer_alike(
         answers.append(_comparable(*way.ask(method, path, fields, body)))
 
     assert answers[0] == answers[1]
+
+
+def test_a_long_folder_is_listed_alike(ways: Ways) -> None:
+    """The short way writes some hundred members at once; none may get lost between."""
+    ask = ways.beside.ask
+    assert ask("MKCOL", "/private/long", {}, b"")[0] == 201
+    (folder,) = ways.short.store.folder.glob("**/private/*/long")
+    for number in range(1100):
+        (folder / f"{number:04d} 見積.pdf").touch()
+    (folder / "0600 folder").mkdir()
+    (folder / "link").symlink_to("0000")
+    (folder / "no\x01text").touch()
+    for name, method, body in (("lock", "LOCK", LOCK), ("dead", "PROPPATCH", UPDATE)):
+        ask("PUT", f"/private/long/{name}", {}, b"x")
+        assert ask(method, f"/private/long/{name}", {}, body)[0] < 300
+
+    for xml in XML[:5]:
+        asked = ("PROPFIND", "/private/long/", {"Depth": "1"}, xml.encode())
+        short, general = (
+            _comparable(*way.ask(*asked)) for way in (ways.short, ways.general)
+        )
+        assert short == general
+        assert len(short[2]) == 1 + 1100 + 1 + 2
 
 
 def test_both_ways_leave_equal_records(ways: Ways) -> None:

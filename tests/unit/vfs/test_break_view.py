@@ -334,6 +334,6 @@ def test_locks_and_properties_are_found_by_the_name_that_a_listing_tells(
     view.properties.change(raw, {"{urn:a}b": "<x/>"}, Changes(), frozenset())
     view.locks.take(raw, Wanted(scope=Scope.EXCLUSIVE, deep=False), frozenset())
 
-    assert [found for found, _ in view.names("/private/of")] == [name]
+    assert [entry.name for entry in view.list("/private/of")] == [name]
     assert view.properties.of_members(folder)[name] == {"{urn:a}b": "<x/>"}
     assert name in view.locks.touched(folder)

@@ -68,7 +68,7 @@ def test_a_read_ends_with_the_right_to_read(house: House, regrant: Regrant) -> N
 def test_a_listing_ends_with_the_right_to_list(house: House, regrant: Regrant) -> None:
     """Who reads it slowly would hear of names for hours."""
     put(house)
-    names = house.view().names("/shared/team")
+    names = house.view().batches("/shared/team")
 
     regrant(Right.WRITE)
     with pytest.raises(RightsRefusedError):
