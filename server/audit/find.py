@@ -209,13 +209,14 @@ class _Search:
         self, members: Members, also: list[Condition]
     ) -> tuple[list[Place], bool]:
         """Look through the first rows; whether those were all."""
-        equal = {} if members.sparse else self.equal
-        leading = self._rarest(equal)
         filled: list[Condition] = []
         if members.sparse:
+            leading = _sparsest(members.column, self.equal)
             filled.append(RECORDS.c[members.column].is_not(None))
+        else:
+            leading = self._rarest(self.equal)
         checked = [*also, *filled, members.condition]
-        last = self._offset({n: equal[n] for n in leading}, _PROBE, filled)
+        last = self._offset({n: self.equal[n] for n in leading}, _PROBE, filled)
         checked += self._up_to(last)
         return self._along(leading, self.equal, checked), last is None
 
@@ -224,10 +225,13 @@ class _Search:
         column = RECORDS.c[members.column]
         meant = members.ids.subquery("meant")
         (value,) = meant.c
+        # Few rows have a value of a sparse column: its own index is the shortest way.
+        leading = () if members.sparse else tuple(self.equal)
+        equal = self._equals(self.equal, leading)
         first = (
             sa
             .select(RECORDS.c.time_us)
-            .where(column == value, *self._equal_conditions(), *also, *self.bounds)
+            .where(column == value, *equal, *also, *self.bounds)
             .order_by(self._direction(RECORDS.c.time_us))
             .limit(1)
             .scalar_subquery()
@@ -244,7 +248,7 @@ class _Search:
         bounds = list(also)
         if len(firsts) == self.limit:
             bounds += self._up_to(Place(cast("int", firsts[-1].first), 0))
-        of_one = [column == sa.bindparam(_MEMBER), *self._equal_conditions(), *bounds]
+        of_one = [column == sa.bindparam(_MEMBER), *equal, *bounds]
         return self._fetch_each(of_one, [member.value for member in firsts])
 
     def _fetch_each(
@@ -267,6 +271,7 @@ class _Search:
             keyed.equal
             for keyed in KEYED
             if keyed.equal
+            and not keyed.leads_past
             and equal.keys() >= set(keyed.equal)
             and not (keyed.without and equal[keyed.sparse] == keyed.without)
         ]
@@ -310,9 +315,16 @@ class _Search:
     def _along(
         self, leading: tuple[str, ...], equal: dict[str, str], also: list[Condition]
     ) -> list[Place]:
-        """Rows by one index; SQLite is kept from choosing another."""
+        """Rows by one index."""
+        conditions = self._equals(equal, leading)
+        return self._fetch([*conditions, *_partial(leading), *also])
+
+    def _equals(
+        self, equal: dict[str, str], leading: tuple[str, ...]
+    ) -> list[Condition]:
+        """The filters; SQLite is kept from choosing an index on those not leading."""
         hide = self.connection.dialect.name == "sqlite"
-        conditions = [
+        return [
             (
                 sa.literal_column(f"+records.{name}", sa.Text())
                 if hide and name not in leading
@@ -321,7 +333,6 @@ class _Search:
             == value
             for name, value in equal.items()
         ]
-        return self._fetch([*conditions, *_partial(leading), *also])
 
     def _fetch(self, conditions: list[Condition]) -> list[Place]:
         asked = self._ordered(conditions)
@@ -337,9 +348,6 @@ class _Search:
             )
             .limit(self.limit)
         )
-
-    def _equal_conditions(self) -> list[Condition]:
-        return [RECORDS.c[name] == value for name, value in self.equal.items()]
 
     def _direction(self, column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
         return column.asc() if self.cursor.newer else column.desc()
@@ -360,6 +368,12 @@ def _cursor(connection: Connection, query: Query) -> Cursor:
         return Cursor(None, newer=False)
     row, time_us = place(connection, named)
     return Cursor(Place(time_us, row), newer=bool(query.after))
+
+
+def _sparsest(column: str, equal: dict[str, str]) -> tuple[str, ...]:
+    """The columns of the index that has only rows with a value in this column."""
+    able = [keyed.equal for keyed in KEYED if keyed.leads_past == column]
+    return max((names for names in able if equal.keys() >= {*names}), key=len)
 
 
 def _partial(leading: tuple[str, ...]) -> list[Condition]:

@@ -68,6 +68,11 @@ class Keyed(NamedTuple):
     """Nor those where it has this value, which nearly all have: along the time they
     are found as fast."""
 
+    @property
+    def leads_past(self) -> str:
+        """The column without which rows of `equal` are left out; mostly none."""
+        return "" if self.sparse in self.equal else self.sparse
+
 
 KEYED: Final = (
     # With `path_id` behind: whether a path is meant is seen without its row.
@@ -91,6 +96,9 @@ KEYED: Final = (
         (),
         ("time_us", "target_id", "login", "operation"),
         "target_id",
+    ),
+    Keyed(
+        "ix_records_login_targets", ("login",), ("time_us", "target_id"), "target_id"
     ),
     Keyed("ix_records_login_operation", ("login", "operation"), sparse="login"),
     Keyed(

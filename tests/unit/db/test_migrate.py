@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, inspect, text
 
 from server.auth.tables import METADATA
 from server.db.engine import Role, open_engine, reading, writing
-from server.db.migrate import Chain, SchemaTooNewError, upgrade
+from server.db.migrate import Chain, SchemaTooNewError, make, upgrade
 from server.storage.tables import METADATA as STORE_METADATA
 
 
@@ -76,3 +76,29 @@ def test_what_a_later_release_made_is_refused_in_words(database_url: str) -> Non
 
     with pytest.raises(SchemaTooNewError, match=r"schema 9999.*knows up to"):
         upgrade(database_url, Chain.AUDIT)
+
+
+def test_the_audit_index_of_the_release_before_keeps_its_rows(
+    database_url: str,
+) -> None:
+    """Ten million rows are not recorded anew for one more index."""
+    engine = open_engine(database_url, Role.AUDIT_WRITER)
+    with writing(engine) as connection:
+        make(connection, Chain.AUDIT, "0003")
+        connection.execute(
+            text(
+                "INSERT INTO records "
+                "(stream, seq, time_us, phase, operation, login, target_id, record) "
+                "VALUES ('n/w', 7, 1, 'event', 'rename', 'alice', 1, '{}')"
+            )
+        )
+    upgrade(database_url, Chain.AUDIT)
+
+    with reading(engine) as connection:
+        rows = connection.execute(text("SELECT stream, seq FROM records")).all()
+        indexes = {
+            found["name"] for found in inspect(connection).get_indexes("records")
+        }
+    engine.dispose()
+    assert [tuple(row) for row in rows] == [("n/w", 7)]
+    assert "ix_records_login_targets" in indexes
