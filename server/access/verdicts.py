@@ -4,7 +4,6 @@ What is kept is an HMAC under a key of this process, never a password; it holds 
 revision of the accounts and for as long as the unlock window that it rests on.
 """
 
-import hashlib
 import hmac
 import secrets
 import threading
@@ -34,11 +33,9 @@ class Verdicts:
 
     def fingerprint(self, *parts: str) -> bytes:
         """Name credentials without keeping them; no two lists of parts collide."""
-        mac = hmac.new(self._key, digestmod=hashlib.sha256)
-        for part in parts:
-            raw = part.encode("utf-8", "surrogateescape")
-            mac.update(len(raw).to_bytes(8, "big") + raw)
-        return mac.digest()
+        raws = [part.encode("utf-8", "surrogateescape") for part in parts]
+        told = b"".join([len(raw).to_bytes(8, "big") + raw for raw in raws])
+        return hmac.digest(self._key, told, "sha256")
 
     def keep(
         self, fingerprint: bytes, *, revision: int, until_us: int, proved: list[str]

@@ -117,34 +117,40 @@ class LocalStorage:
     def stage(
         self, contract_id: str, act: str, *, to: Location | None = None
     ) -> LocalFile:
-        """Make the staged file of an act."""
+        """Make the staged file of an act.
+
+        It bears the act's id as an extended attribute, by which recovery knows whose
+        it is (docs/adr/0006).
+        """
         del to  # only what counts wants to know
         with translated():
-            return LocalFile(
-                self._disk.open((contract_id, STAGE, act), _NEW, FILE_MODE)
-            )
+            fd = self._disk.open((contract_id, STAGE, act), _NEW, FILE_MODE)
+            file = LocalFile(fd)
+            try:
+                set_act(fd, act)
+            except BaseException:
+                file.close()
+                raise
+            return file
 
     def publish(
         self, act: str, at: Location, *, replace: bool, file: StoredFile | None = None
     ) -> None:
         """Move what an act staged into place; a replaced file goes to the trash.
 
-        It bears the act's id as an extended attribute, by which recovery knows whose
-        it is (docs/adr/0006).
+        A file that `stage` made bears its mark, and its content was brought to the
+        disk as the settings ask; what was copied to the stage is marked now.
         """
         with (
             translated(),
             self._disk.special(at.root.contract_id, STAGE) as stage,
-            self._disk.parent(at) as (folder, _),
         ):
-            if file is not None:
-                self._mark(file.descriptor, act)
-            else:
+            if file is None:
                 fd = self._disk.confined.open(stage, (act,), os.O_RDONLY | NEVER_HANG)
                 with Held(fd, fd):
-                    self._mark(fd, act)
+                    set_act(fd, act)
+                    self._disk.flush(fd)
             self._move(act, (stage, act), at, replace=replace)
-            self._disk.flush(folder)
 
     def make_folder(self, at: Location) -> None:
         """Make a folder."""
@@ -174,10 +180,8 @@ class LocalStorage:
         with (
             translated(),
             self._disk.parent(at) as (folder, name),
-            self._disk.parent(to) as (to_folder, _),
         ):
             self._move(act, (folder, name), to, replace=replace)
-            self._disk.flush(to_folder)
             self._disk.flush(folder)
 
     def keep(
@@ -203,10 +207,8 @@ class LocalStorage:
         with (
             translated(),
             self._disk.opened(tuple(around), os.O_RDONLY | os.O_DIRECTORY) as folder,
-            self._disk.parent(to) as (to_folder, _),
         ):
             self._move(act, (folder, name), to, replace=replace)
-            self._disk.flush(to_folder)
             self._disk.flush(folder)
 
     def change(self, at: Location, changes: Changes) -> None:
@@ -255,29 +257,28 @@ class LocalStorage:
             name_bytes_max=found.f_namemax,
         )
 
-    def _mark(self, fd: int, act: str) -> None:
-        set_act(fd, act)
-        self._disk.flush(fd)
-
     def _move(
         self, act: str, source: tuple[int, str], to: Location, *, replace: bool
     ) -> None:
-        folder, name = source
-        confined = self._disk.confined
-        with (
-            self._disk.special(to.root.contract_id, TRASH) as trash,
-            self._disk.naming(to, source) as (to_folder, to_name),
-        ):
-            if not replace or not _is_there(to_folder, to_name):
-                confined.rename_new(folder, name, to_folder, to_name)
-                return
-            target = (to_folder, to_name)
-            if _is_folder(folder, name) or _is_folder(*target):
-                with self._moved_aside(act, target, trash):
-                    confined.rename_new(folder, name, *target)
-                return
-            with self._kept_old(act, target, trash):
-                os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
+        """Move something to a name, which is durable then."""
+        with self._disk.naming(to, source) as target:
+            if replace and _is_there(*target):
+                with self._disk.special(to.root.contract_id, TRASH) as trash:
+                    self._put_over(act, source, target, trash)
+            else:
+                self._disk.confined.rename_new(*source, *target)
+            self._disk.flush_free(target[0])
+
+    def _put_over(
+        self, act: str, source: tuple[int, str], target: tuple[int, str], trash: int
+    ) -> None:
+        (folder, name), (to_folder, to_name) = source, target
+        if _is_folder(folder, name) or _is_folder(*target):
+            with self._moved_aside(act, target, trash):
+                self._disk.confined.rename_new(*source, *target)
+            return
+        with self._kept_old(act, target, trash):
+            os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
 
     @contextmanager
     def _kept_old(self, act: str, at: tuple[int, str], trash: int) -> Iterator[None]:

@@ -20,7 +20,7 @@ class MeteredFile(LocalFile):
 
     def __init__(self, file: LocalFile, meter: Meter, root: Root) -> None:
         """Take over an open file of `root`."""
-        super().__init__(file.give())
+        self._fd = file.give()  # it was looked at
         self._meter = meter
         self._root = root
         self._account: Account | None = None

@@ -212,7 +212,8 @@ class Storage(Protocol):
     ) -> None:
         """Move what an act staged into place; a replaced file goes to the trash.
 
-        `file` is the staged file, if it is one that is open.
+        `file` is the staged file, if it is one that is open; its content is on the
+        disk already, where that is asked for.
         """
         ...
 

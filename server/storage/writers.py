@@ -1,8 +1,7 @@
 """Who writes which file now, whichever process serves him."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from server.model.errors import NotFolderError, NotFoundError
 from server.storage import marks
@@ -42,16 +41,23 @@ class Writers:
             if marks.is_written(fd, login_id):
                 raise marks.being_written()
 
-    @contextmanager
-    def kept_away(self, at: Location, login_id: str) -> Iterator[None]:
-        """Nobody but `login_id` opens the file for writing during the block.
+    def kept_away(
+        self, at: Location, login_id: str
+    ) -> AbstractContextManager[int | None]:
+        """Nobody but `login_id` opens the file for writing until the block ends.
 
         Raises:
             LockedError: Somebody has it open already.
         """
-        with ExitStack() as stack:
-            with suppress(NotFoundError, NotFolderError), translated():
-                flags = os.O_RDWR | NEVER_HANG
-                fd = stack.enter_context(self._disk.opened(path_of(at), flags))
-                marks.keep_away(fd, login_id)
-            yield
+        try:
+            with translated():
+                held = self._disk.opened(path_of(at), os.O_RDWR | NEVER_HANG)
+        except (NotFoundError, NotFolderError):
+            return nullcontext()
+        try:
+            with translated():
+                marks.keep_away(held.what, login_id)
+        except BaseException:
+            held.close()
+            raise
+        return held

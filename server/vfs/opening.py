@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from server.audit.gate import Act
 from server.model.errors import (
-    ExistsError,
     NotFolderError,
     NotFoundError,
     ServerError,
@@ -16,10 +15,11 @@ from server.model.operation import Operation, Right
 from server.storage.port import Attributes, Changes, Location, StoredFile
 from server.vfs.entry import Disposition, Judge, entry_of, whatever
 from server.vfs.ground import NOTHING_THERE, Ground, file_of
-from server.vfs.guard import NO_TOKENS, Guard, Tokens, claim, guarded
+from server.vfs.guard import NO_TOKENS, Tokens, claim, guarded
 from server.vfs.handle import OpenFile
 from server.vfs.keeping import KeptFile
 from server.vfs.opened import Opening
+from server.vfs.staged import Staged, replacing
 from server.vfs.tree import Place
 
 log = logging.getLogger(__name__)
@@ -179,26 +179,28 @@ class Openings:
     ) -> Opening:
         """Begin a file that is empty; what is there goes to the trash."""
         ground, at = self._ground, place.stored()
-        guard = self._guard(place, found, tokens)
+        guard = replacing(ground, place, found, tokens)
         act.note(detail={"replaces": found is not None, "in_place": not staged})
         self._start(act, found)
-        publish: Callable[[], None] | None = None
-        discard: Callable[[], None] | None = None
-        if staged:
-            file = ground.storage.stage(at.root.contract_id, act.id, to=at)
-            publish = self._publisher(act, place, file, tokens, judge)
-            discard = self._discarder(act, place)
-        else:
+        hashed = ground.rules.hash_uploads
+        if not staged:
             with guard.held():
                 file = self._new(act, at, replaces=found is not None)
             if found is None:
                 ground.deposited.add(file.attributes().inode)
-        return replace(
-            self._opening(act, place, file),
-            hashed=ground.rules.hash_uploads,
-            publish=publish,
-            discard=discard,
+            return self._opening(act, place, file, hashed=hashed)
+        file = ground.storage.stage(at.root.contract_id, act.id, to=at)
+        ending = Staged(
+            ground=ground,
+            act=act,
+            place=place,
+            file=file,
+            tokens=tokens,
+            judge=judge,
+            found=found,
+            guard=guard,
         )
+        return self._opening(act, place, file, hashed=hashed, staged=ending)
 
     def _begin_in_place(
         self, act: Act, place: Place, found: Attributes | None
@@ -218,7 +220,15 @@ class Openings:
         self._ground.require_running()
         act.begin()
 
-    def _opening(self, act: Act, place: Place, file: StoredFile) -> Opening:
+    def _opening(
+        self,
+        act: Act,
+        place: Place,
+        file: StoredFile,
+        *,
+        hashed: bool = False,
+        staged: Staged | None = None,
+    ) -> Opening:
         ground = self._ground
         return Opening(
             act=act,
@@ -229,7 +239,10 @@ class Openings:
             running=ground.gate.require_running,
             readable=False,
             writable=True,
+            hashed=hashed,
             sync=ground.rules.sync,
+            publish=None if staged is None else staged.publish,
+            discard=None if staged is None else staged.discard,
         )
 
     def _dropped(
@@ -260,11 +273,6 @@ class Openings:
                 discard=discard,
             )
         )
-
-    def _guard(self, place: Place, found: Attributes | None, tokens: Tokens) -> Guard:
-        """The guard of one who puts a file in the place of what was found."""
-        claimed = claim(place, named=found is None)
-        return guarded(self._ground, tokens, claimed, taken=((place, found),))
 
     def _marked(self, at: Location) -> StoredFile:
         """The file that is there, open, with others told that it is written.
@@ -299,6 +307,8 @@ class Openings:
         file = storage.stage(contract, act.id, to=at)
         try:
             self._mark(file)
+            if self._ground.rules.sync:
+                file.sync()
             storage.publish(act.id, at, replace=True, file=file)
         except BaseException:
             with suppress(ServerError):
@@ -306,51 +316,6 @@ class Openings:
                 storage.unstage(contract, act.id, quarantine=False)
             raise
         return file
-
-    def _publisher(
-        self, act: Act, place: Place, file: StoredFile, tokens: Tokens, judge: Judge
-    ) -> Callable[[], None]:
-        def publish() -> None:
-            inode = file.attributes().inode
-            while not self._published(act, place, file, tokens, judge):
-                pass  # somebody was faster: what stands there now is judged
-            self._ground.deposited.add(inode)
-
-        return publish
-
-    def _published(
-        self, act: Act, place: Place, file: StoredFile, tokens: Tokens, judge: Judge
-    ) -> bool:
-        """Whether the staged file is in the place of what was judged."""
-        ground = self._ground
-        found = ground.found(place)
-        if found is not None:
-            file_of(found)  # no folder goes with all below it
-        may_replace = ground.may_change(place, found)
-        with self._guard(place, found, tokens).held():
-            still = ground.found(place)
-            if _inode(still) != _inode(found):
-                return False
-            judge(place.path, None if still is None else entry_of(place.path, still))
-            replace = may_replace and still is not None
-            try:
-                ground.storage.publish(
-                    act.id, place.stored(), replace=replace, file=file
-                )
-            except ExistsError:
-                if replace or not may_replace:
-                    raise
-                return False
-        return True
-
-    def _discarder(self, act: Act, place: Place) -> Callable[[], None]:
-        ground, contract = self._ground, place.stored().root.contract_id
-
-        def discard() -> None:
-            act.note(detail={"quarantined": ground.intake})
-            ground.storage.unstage(contract, act.id, quarantine=ground.intake)
-
-        return discard
 
     def _opened(self, opening: Opening) -> OpenFile:
         clock = self._ground.rules.clock
@@ -376,10 +341,6 @@ class Openings:
                 with suppress(ServerError):
                     opening.discard()
             raise
-
-
-def _inode(found: Attributes | None) -> int | None:
-    return None if found is None else found.inode
 
 
 def _abort(file: OpenFile) -> None:

@@ -7,6 +7,7 @@ shows login and password (RFC 7617). Every refusal looks the same from outside.
 import base64
 import binascii
 import logging
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _CLIENT_LENGTH_MAX: Final = 200
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CHALLENGE: Final = 'Basic realm="Kagikura", charset="UTF-8"'
 _OURS: Final = frozenset(name.lower() for name, _ in DAV_HEADERS)
 GUARDS: Final = (
@@ -98,7 +100,7 @@ def parse_basic(header: str) -> tuple[str, str] | None:
     except (binascii.Error, ValueError):
         return None
     user, colon, password = text.partition(":")
-    if not colon or not user or any(c < " " or c == "\x7f" for c in text):
+    if not colon or not user or _CONTROL.search(text):
         return None
     return user, password
 

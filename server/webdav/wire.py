@@ -204,8 +204,9 @@ class Outbox:
         Raises:
             OSError: The peer went away, or took nothing for the socket's timeout.
         """
-        held, self._held = self._held, bytearray()
-        self._send(held)
+        if self._held:
+            held, self._held = self._held, bytearray()
+            self._send(held)
 
     @property
     def kernel_sends(self) -> bool:
