@@ -122,16 +122,6 @@ class Sessions:
         self._wake.set()
         return True
 
-    def live(self) -> list[Session]:
-        """The sessions of this process."""
-        with self._lock:
-            return [session for session, _ in self._live.values()]
-
-    def cut_all(self, rule: str) -> None:
-        """Cut every session of this process (a stop whose time is over)."""
-        for session in self.live():
-            self._cut(session, rule)
-
     def _recheck(self, admission: Admission) -> None:
         """Cut what the accounts no longer allow."""
         now_us = self._clock.time_us()

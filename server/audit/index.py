@@ -69,23 +69,6 @@ class Index:
         self._engine.dispose()
 
 
-def fetch(
-    connection: Connection,
-    conditions: list[Condition],
-    order: tuple[sa.ColumnElement[int], ...],
-    limit: int,
-) -> list[Row]:
-    """Records that meet all conditions, whole, in this order."""
-    statement = (
-        sa
-        .select(RECORDS.c.row, RECORDS.c.record)
-        .where(*conditions)
-        .order_by(*order)
-        .limit(limit)
-    )
-    return rows_of(connection, statement)
-
-
 def rows_of(connection: Connection, statement: sa.Select[int, str]) -> list[Row]:
     """Records, whole, from a statement that selects `row` and `record`."""
     return [

@@ -47,10 +47,6 @@ class Tries:
         delay_us = min(1_000_000 << min(over, 30), delay_us_max) if over >= 0 else 0
         return Tries(failed=failed, last_us=now_us, closed_until_us=now_us + delay_us)
 
-    def is_over(self, now_us: int) -> bool:
-        """Whether nothing of it counts any more."""
-        return now_us - self.last_us >= WINDOW_US and now_us >= self.closed_until_us
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knocking:

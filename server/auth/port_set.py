@@ -102,19 +102,3 @@ class PortSet:
         """Whether `port` is meant."""
         at = bisect_right(self._starts, port) - 1
         return self.is_any or (at >= 0 and port <= self._lasts[at])
-
-
-def parse_ports(text: str) -> tuple[int, int]:
-    """Read a range of source ports, `1024-2047` or one port.
-
-    Raises:
-        ValueError: Not a range within 1 to 65535.
-    """
-    first, _, last = text.partition("-")
-    try:
-        span = int(first), int(last or first)
-    except ValueError as error:
-        raise ValueError(f"not a port range: {text!r}; use 1024-2047") from error
-    if not 1 <= span[0] <= span[1] <= PORT_MAX:
-        raise ValueError(f"not a port range: {text!r}; use 1024-2047")
-    return span

@@ -58,13 +58,6 @@ def fresh_secret() -> str:
     return pyotp.random_base32(_SECRET_CHARACTERS)
 
 
-def new_secret(connection: Connection, box: SecretBox, login_id: str) -> str:
-    """Give a login a fresh secret in place of any older one; base32."""
-    secret = fresh_secret()
-    keep_secret(connection, box, login_id, secret)
-    return secret
-
-
 def keep_secret(
     connection: Connection,
     box: SecretBox,

@@ -149,7 +149,8 @@ def test_a_lost_connection_is_taken_up_again(drive: Drive) -> None:
     """Notebooks sleep; the drive must be there when they wake."""
     (drive.folder / "before").write_text("before")
     logins = len(drive.house.records(operation="login", outcome="done"))
-    drive.house.sessions.cut_all("test")
+    for connection in list(drive.house.listener._connections):
+        connection.cut("test")
 
     def is_back() -> bool:
         try:

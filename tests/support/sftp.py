@@ -129,7 +129,8 @@ class SftpHouse:
                 added_us=1,
             )
             if code:
-                secret = totp.new_secret(connection, self.box, login_id)
+                secret = totp.fresh_secret()
+                totp.keep_secret(connection, self.box, login_id, secret)
             bump_revision(connection)
         device_id = self.add_device(login_id, "laptop", key)
         return Person(name, login_id, device_id, key, secret)

@@ -81,7 +81,7 @@ def test_of_a_hundred_uses_at_once_exactly_one_wins(
             return totp.use_step(connection, "alice", 100)
 
     with writing(engines[0]) as connection:
-        totp.new_secret(connection, SecretBox(KEY), "alice")
+        totp.keep_secret(connection, SecretBox(KEY), "alice", totp.fresh_secret())
     with ThreadPoolExecutor(8) as pool:
         wins = list(pool.map(use, range(100)))
 
@@ -93,7 +93,7 @@ def test_an_older_step_is_refused_after_a_newer_one(
 ) -> None:
     """Remembering only the last code would let the one before it pass again."""
     with writing(engines[0]) as connection:
-        totp.new_secret(connection, SecretBox(KEY), "alice")
+        totp.keep_secret(connection, SecretBox(KEY), "alice", totp.fresh_secret())
         results = [totp.use_step(connection, "alice", step) for step in (7, 8, 7, 8, 9)]
 
     assert results == [True, True, False, False, True]
@@ -104,7 +104,8 @@ def test_the_secret_is_sealed_in_the_database(
 ) -> None:
     """A stolen database file must not give the codes away."""
     with writing(engines[0]) as connection:
-        secret = totp.new_secret(connection, SecretBox(KEY), "alice")
+        secret = totp.fresh_secret()
+        totp.keep_secret(connection, SecretBox(KEY), "alice", secret)
 
     with reading(engines[1]) as connection:
         (row,) = records.listed(connection, totp.TOTP)
