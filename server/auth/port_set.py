@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 PORT_BITS: Final = 16
-PORT_MAX: Final = 65535
 
 Ranges = tuple[tuple[int, int], ...]
 """Port ranges, both ends included."""
