@@ -70,7 +70,7 @@ def main() -> None:
         scratch.chmod(0o755)
         print(f"    {versions.command()}\n\n{versions.programs()}\n")
         print(versions.machine(scratch))
-        for section in options.sections.split(","):
+        for section in options.sections:
             home = scratch / section
             home.mkdir()
             with ExitStack() as stack:
@@ -80,7 +80,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
-    parser.add_argument("--sections", default=",".join(_SECTIONS))
+    parser.add_argument(
+        "--sections", nargs="+", choices=_SECTIONS, default=list(_SECTIONS)
+    )
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm"))  # noqa: S108 - tmpfs, so that the disk is not the bound
     return parser.parse_args()
 
