@@ -1,6 +1,5 @@
 """The Linux kit, unpacked and used as its guide says, against the real daemon."""
 
-import contextlib
 import os
 import pty
 import subprocess
@@ -200,32 +199,43 @@ def test_davfs2_mounts_by_its_script(hanako: Unpacked) -> None:
     }
 
     try:
-        typed(hanako, ["./mount-davfs2.sh", str(folder)], asked)
-        with mounted(folder, ["umount"]):
-            assert (folder / "private").is_dir()
+        with typed(hanako, ["./mount-davfs2.sh", str(folder)], asked) as said:
+            assert "exit=0" in said, said
+            with mounted(folder, ["umount"]):
+                assert (folder / "private").is_dir()
     finally:
         for name in ("kagikura-ca.crt", "private/kagikura-pc.p12"):
             Path("/etc/davfs2/certs", name).unlink(missing_ok=True)
 
 
-def typed(hanako: Unpacked, program: list[str], asked: dict[bytes, str]) -> None:
-    """Answer a program's questions on a terminal, until it ends."""
+@contextmanager
+def typed(
+    hanako: Unpacked, program: list[str], asked: dict[bytes, str]
+) -> Iterator[str]:
+    """Answer a program's questions on a terminal; all it said, with its exit code.
+
+    A shell holds the terminal until the block ends, as a person's does: whoever goes
+    on in the background would be hung up with it.
+    """
+    shell = ["/bin/sh", "-c", '"$@"; echo "exit=$?"; read -r rest', "sh", *program]
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(hanako.folder)
-        os.execve(program[0], program, hanako.environ)  # noqa: S606 - the script under test
+        os.execve(shell[0], shell, hanako.environ)  # noqa: S606 - the script under test
     said, answered = b"", 0
-    with contextlib.suppress(OSError):  # it has ended
-        while block := os.read(terminal, 4096):
-            said += block
-            fresh = said[answered:]
-            for words, answer in asked.items():
-                if words in fresh and fresh.rstrip().endswith((b":", b"?")):
-                    answered = len(said)
-                    os.write(terminal, f"{answer}\n".encode())
-                    break
-    os.waitpid(pid, 0)
-    os.close(terminal)
+    while b"exit=" not in said:
+        said += os.read(terminal, 4096)
+        fresh = said[answered:]
+        for words, answer in asked.items():
+            if words in fresh and fresh.rstrip().endswith((b":", b"?")):
+                answered = len(said)
+                os.write(terminal, f"{answer}\n".encode())
+                break
+    try:
+        yield said.decode(errors="replace")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
 
 
 def test_a_kit_is_written_once_and_never_over_another(hanako: Unpacked) -> None:

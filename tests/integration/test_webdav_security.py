@@ -118,6 +118,7 @@ def test_tls_1_1_is_not_offered_and_an_ended_session_not_resumed(
             assert cipher[0].startswith("ECDHE-")
             assert not peer.session_reused
             session = peer.session
+        until(lambda: store.listener.connections == 0, what="the connection ended")
 
 
 def test_fifty_silent_clients_delay_nobody(store: WebdavStore) -> None:
