@@ -58,10 +58,14 @@ class Segment:
         return self.path.name.endswith(PACKED)
 
     def open(self) -> BinaryIO:
-        """Open it for reading as plain text, whatever it is on disk."""
-        if self.packed:
-            return cast("BinaryIO", gzip.open(self.path, "rb"))
-        return self.path.open("rb")
+        """Open it for reading as plain text, whatever it is on disk by now."""
+        packed = self.path
+        if not self.packed:
+            with suppress(FileNotFoundError):
+                return self.path.open("rb")
+            # Compressed since it was found; that file stood before this one went.
+            packed = self.path.with_suffix(PACKED)
+        return cast("BinaryIO", gzip.open(packed, "rb"))
 
 
 def plain_name(first: int) -> str:

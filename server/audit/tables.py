@@ -205,20 +205,6 @@ TIME_US: Final = ROW_COLUMNS.index("time_us")
 Row = tuple[str | int | None, ...]
 
 
-def insert_text(parameter: str) -> str:
-    """The statement that adds a row and leaves alone one that is there.
-
-    Args:
-        parameter: The driver's placeholder.
-    """
-    names = ", ".join(STORED_COLUMNS)
-    values = ", ".join([parameter] * len(STORED_COLUMNS))
-    return (
-        f"INSERT INTO records ({names}) VALUES ({values}) "  # noqa: S608 - constants
-        "ON CONFLICT (stream, seq) DO NOTHING"
-    )
-
-
 def row_of(link: Link, stream: str) -> Row:
     """The row that a journal's record becomes."""
     get = cast("dict[str, str | None]", link.fields).get
