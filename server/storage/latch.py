@@ -41,23 +41,13 @@ class Latches:
         self._idle: dict[str, deque[int]] = defaultdict(deque)
         self._lock = threading.Lock()  # Guards _idle's keys. Taken before none.
 
-    @contextmanager
-    def shared(self, contract_id: str) -> Iterator[int]:
+    def shared(self, contract_id: str) -> "Shared":
         """Hold it beside others; the number that says what is locked.
 
         Raises:
             StorageFailedError: Somebody keeps it to himself all the time.
         """
-        with self._opened(contract_id) as fd:
-            with _freed_on_error(fd):
-                _wait(fd, ranges.READ, _DOOR)
-                _wait(fd, ranges.READ, _ROOM)
-                _free(fd, _DOOR)
-                number = _number(fd)
-            try:
-                yield number
-            finally:
-                _free(fd, _ROOM)
+        return Shared(self, contract_id)
 
     @contextmanager
     def alone(self, contract_id: str) -> Iterator[None]:
@@ -66,21 +56,27 @@ class Latches:
         Raises:
             StorageFailedError: Others do not let go of it.
         """
-        with self._opened(contract_id) as fd:
-            with _freed_on_error(fd):
-                _wait(fd, ranges.WRITE, _DOOR)
-                _wait(fd, ranges.WRITE, _ROOM)
+        fd = self.take(contract_id)
+        try:
+            _wait(fd, ranges.WRITE, _DOOR)
+            _wait(fd, ranges.WRITE, _ROOM)
             try:
                 yield
             finally:
                 _raise(fd)
-                _free(fd, _ROOM)
-                _free(fd, _DOOR)
+        finally:
+            try:
+                _free(fd, _BOTH)
+            finally:
+                self.give(contract_id, fd)
 
     def number(self, contract_id: str) -> int:
         """The number now; it may be another one by the time that it is looked at."""
-        with self._opened(contract_id) as fd:
+        fd = self.take(contract_id)
+        try:
             return _number(fd)
+        finally:
+            self.give(contract_id, fd)
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -90,28 +86,69 @@ class Latches:
             for fd in fds:
                 os.close(fd)
 
-    @contextmanager
-    def _opened(self, contract_id: str) -> Iterator[int]:
+    def take(self, contract_id: str) -> int:
+        """A descriptor of the latch, held by nobody, to be given back."""
+        try:
+            return self._idle_of(contract_id).pop()
+        except IndexError:
+            return self._open(contract_id)
+
+    def give(self, contract_id: str, fd: int) -> None:
+        """Give a descriptor back."""
+        idle = self._idle_of(contract_id)
+        if len(idle) < _IDLE_MAX:
+            idle.append(fd)
+        else:
+            os.close(fd)
+
+    def _idle_of(self, contract_id: str) -> deque[int]:
         idle = self._idle.get(contract_id)
         if idle is None:
             with self._lock:
                 idle = self._idle[contract_id]
-        try:
-            fd = idle.pop()
-        except IndexError:
-            fd = self._open(contract_id)
-        try:
-            yield fd
-        finally:
-            if len(idle) < _IDLE_MAX:
-                idle.append(fd)
-            else:
-                os.close(fd)
+        return idle
 
     def _open(self, contract_id: str) -> int:
         with translated():
             flags = os.O_RDWR | os.O_CREAT
             return self._disk.open((contract_id, LATCH), flags, FILE_MODE)
+
+
+class Shared:
+    """A latch held beside others for the length of a block.
+
+    A class, because a generator costs more and every change of a file has one.
+    """
+
+    __slots__ = ("_contract_id", "_fd", "_latches")
+
+    def __init__(self, latches: Latches, contract_id: str) -> None:
+        """Hold nothing yet."""
+        self._latches = latches
+        self._contract_id = contract_id
+        self._fd = -1
+
+    def __enter__(self) -> int:
+        """Hold it; the number that says what is locked."""
+        fd = self._fd = self._latches.take(self._contract_id)
+        try:
+            _wait(fd, ranges.READ, _DOOR)
+            _wait(fd, ranges.READ, _ROOM)
+            _free(fd, _DOOR)
+            return _number(fd)
+        except BaseException:
+            self._let_go(_BOTH)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of it."""
+        self._let_go(_ROOM)
+
+    def _let_go(self, place: tuple[int, int]) -> None:
+        try:
+            _free(self._fd, place)
+        finally:
+            self._latches.give(self._contract_id, self._fd)
 
 
 def _wait(fd: int, kind: int, place: tuple[int, int]) -> None:
@@ -121,15 +158,6 @@ def _wait(fd: int, kind: int, place: tuple[int, int]) -> None:
         raise StorageFailedError(
             "The server is busy with its locks; nothing was done. Try again."
         ) from error
-
-
-@contextmanager
-def _freed_on_error(fd: int) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        _free(fd, _BOTH)
-        raise
 
 
 def _free(fd: int, place: tuple[int, int]) -> None:

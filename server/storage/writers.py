@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 from server.model.errors import NotFolderError, NotFoundError
 from server.storage import marks
-from server.storage.disk import NEVER_HANG, Disk, path_of
+from server.storage.disk import NEVER_HANG, Disk, Held, path_of
 from server.storage.errors import translated
-from server.storage.port import Location, StoredFile
+from server.storage.file import attributes_of
+from server.storage.port import Attributes, Location, StoredFile
 
 
 class Writers:
@@ -43,21 +44,22 @@ class Writers:
 
     def kept_away(
         self, at: Location, login_id: str
-    ) -> AbstractContextManager[int | None]:
+    ) -> AbstractContextManager[Attributes | None]:
         """Nobody but `login_id` opens the file for writing until the block ends.
+
+        The block gets what the file is; None when it is gone.
 
         Raises:
             LockedError: Somebody has it open already.
         """
-        try:
-            with translated():
-                held = self._disk.opened(path_of(at), os.O_RDWR | NEVER_HANG)
-        except (NotFoundError, NotFolderError):
-            return nullcontext()
-        try:
-            with translated():
-                marks.keep_away(held.what, login_id)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        with translated():
+            try:
+                fd = self._disk.open(path_of(at), os.O_RDWR | NEVER_HANG)
+            except (FileNotFoundError, NotADirectoryError):
+                return nullcontext()
+            try:
+                marks.keep_away(fd, login_id)
+                return Held(fd, attributes_of(os.fstat(fd)))
+            except BaseException:
+                os.close(fd)
+                raise

@@ -126,8 +126,10 @@ class Guard:
     @contextmanager
     def held(
         self, follow: Follow | None = None, *, source: Location | None = None
-    ) -> Iterator[None]:
+    ) -> Iterator[list[Attributes | None]]:
         """Nobody locks or opens what the block changes.
+
+        The block gets what the files are that are taken, None for one that is gone.
 
         Args:
             follow: What the effect means for properties; done when the block is.
@@ -142,17 +144,22 @@ class Guard:
         with ExitStack() as stack:
             holding = self.table.holding(contract_id, self.claims, self.key)
             known = stack.enter_context(holding)
-            for taken in self.taken:
-                if not taken.is_folder:
-                    kept = self.table.writers.kept_away(taken.at, self.key.login_id)
-                    stack.enter_context(kept)
+            keep_away, login_id = self.table.writers.kept_away, self.key.login_id
+            there = [
+                stack.enter_context(keep_away(taken.at, login_id))
+                for taken in self.taken
+                if not taken.is_folder
+            ]
+            if follow is None:
+                yield there
+                return
             roots = {str(one.at.root) for one in self.claims}
             roots |= {str(source.root)} if source is not None else set()
-            if follow is None or known.propertied.isdisjoint(roots):
-                yield
+            if known.propertied.isdisjoint(roots):
+                yield there
                 return
             with self.table.books.writing() as change:
-                yield
+                yield there
                 follow(change)
         if not known.propertied >= roots:
             self.table.tell_change(contract_id)  # a root may have its first ones

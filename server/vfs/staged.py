@@ -64,8 +64,8 @@ class Staged:
         if found is not None:
             file_of(found)  # no folder goes with all below it
         may_replace = ground.may_change(place, found)
-        with self.guard.held():
-            still = ground.found(place)
+        with self.guard.held() as there:
+            still = there[0] if there else ground.found(place)
             if _inode(still) != _inode(found):
                 return False
             entry = None if still is None else entry_of(place.path, still)
