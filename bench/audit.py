@@ -1,6 +1,7 @@
 """The audit index at size: its size on disk, how fast it is made, how fast it answers.
 
     python bench/audit.py --rows 10000000 --verify --retention
+    python bench/audit.py --lag 2000
 
 A made-up office (bench/office.py) writes two journals, the recorder brings them into a
 SQLite file, or the empty PostgreSQL database of `--url`, and each question is asked
@@ -25,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from lag import measure_lag
 from office import write_stream
 
 from server.audit import evidence, find
@@ -45,7 +47,10 @@ def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleaning up after itself
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="audit-") as folder:
-        _run(Path(folder), options)
+        if options.lag:
+            measure_lag(Path(folder), acts_per_s=options.lag, seconds=options.seconds)
+        else:
+            _run(Path(folder), options)
 
 
 def _options() -> argparse.Namespace:
@@ -58,6 +63,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--verify", action="store_true", help="verify all, timed")
     parser.add_argument(
         "--retention", action="store_true", help="delete the oldest tenth, timed"
+    )
+    parser.add_argument(
+        "--lag",
+        type=int,
+        metavar="ACTS",
+        help="so many acts a second, and nothing else",
     )
     return parser.parse_args()
 
