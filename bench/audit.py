@@ -70,6 +70,7 @@ def _options() -> argparse.Namespace:
         metavar="ACTS",
         help="so many acts a second, and nothing else",
     )
+    parser.add_argument("--seconds", type=int, default=60, help="of --lag")
     return parser.parse_args()
 
 
