@@ -1,14 +1,14 @@
 """The audit index at size: its size on disk, how fast it is made, how fast it answers.
 
-    python bench/audit.py --rows 10000000 --verify --retention
+    python bench/audit.py --rows 10000000 --verify --export --retention
     python bench/audit.py --lag 2000
 
 A made-up office (bench/office.py) writes two journals, the recorder brings them into a
 SQLite file, or the empty PostgreSQL database of `--url`, and each question is asked
 cold (a SQLite file's pages dropped from the page cache by posix_fadvise, a new
 connection) and warm (the best of five). Times are those of the first page, 100
-records, whole. Then all is verified, and the oldest tenth deleted while searches go on.
-The table goes to stdout, progress to stderr.
+records, whole. Then all is verified and exported, and the oldest tenth deleted while
+searches go on. The table goes to stdout, progress to stderr.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from exporting import measure_exports
 from lag import measure_lag
 from office import write_stream
 
@@ -61,6 +62,7 @@ def _options() -> argparse.Namespace:
         "--url", help="an empty PostgreSQL database, in place of SQLite"
     )
     parser.add_argument("--verify", action="store_true", help="verify all, timed")
+    parser.add_argument("--export", action="store_true", help="export all, timed")
     parser.add_argument(
         "--retention", action="store_true", help="delete the oldest tenth, timed"
     )
@@ -109,6 +111,8 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
     print()
     if options.verify:
         _verify(journal, url)
+    if options.export:
+        measure_exports(folder, url)
     if options.retention:
         _drop_a_tenth(journal, url)
 

@@ -91,7 +91,7 @@ sync = "{sync}"
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [*program, "--config", str(config), "serve"],
-            env=_environ() | (more or {}),
+            env=environ() | (more or {}),
             stdout=subprocess.PIPE,
             stderr=log,
         )
@@ -147,7 +147,7 @@ def kagikura(config: Path, *arguments: str) -> dict[str, Any]:
     """Run a command and read what it answers."""
     done = subprocess.run(
         [*KAGIKURA, "--config", str(config), *arguments, "--json"],
-        env=_environ(),
+        env=environ(),
         stdout=subprocess.PIPE,
         check=True,
     )
@@ -155,7 +155,7 @@ def kagikura(config: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def _environ() -> dict[str, str]:
+def environ() -> dict[str, str]:
     """Ours without settings of the person who runs the bench."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("KAGIKURA_")}
     return kept | {"PYTHONPATH": str(Path(__file__).parents[1])}
