@@ -1,8 +1,9 @@
 """The composition root: workers, keeper and commands are put together here alone."""
 
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,7 @@ from server.daemon.quotas import (
     used_of_quotas,
 )
 from server.daemon.reading import operator_fields, trail_status
-from server.daemon.supervisor import Sockets, Start, Supervisor
+from server.daemon.supervisor import METRICS, Sockets, Start, Supervisor
 from server.daemon.trail import (
     CLOCK,
     SYSTEM,
@@ -87,8 +88,11 @@ def keeper(start: Start, link: Link) -> int:
     settings, places = start.settings, Places(start.settings)
     logs.start(settings.log_level, start.slot)
     os.nice(_KEEPER_NICE)
-    for bound in start.sockets.values():
-        sockets.close(bound)  # or clients could connect here, to wait in vain
+    for name, bound in start.sockets.items():
+        if name == METRICS:
+            _serve_metrics(bound, settings)
+        else:
+            sockets.close(bound)  # or clients could connect here, to wait in vain
     released = RowDropper(checkpoint_folders(settings)[0])
     recorder = Recorder(
         places.journal, places.audit_url, node=settings.node, released=released
@@ -131,6 +135,13 @@ def keeper(start: Start, link: Link) -> int:
         keep_until_told(recorder, jobs, link)
     record_the_rest(recorder)
     return 0
+
+
+def _serve_metrics(bound: Sequence[socket.socket], settings: Settings) -> None:
+    """Let monitoring ask; without it the library for it is not loaded."""
+    from server.daemon import metrics  # noqa: PLC0415 - see above
+
+    metrics.serve(bound, settings)
 
 
 def _cleaning(
@@ -240,6 +251,8 @@ def _bound(settings: Settings, handed: Sockets) -> Sockets:
     if settings.webdav.secret.enabled:
         secret = settings.webdav.secret
         wanted["webdav_secret"] = (secret.host, secret.port)
+    if settings.metrics.enabled:
+        wanted[METRICS] = ((settings.metrics.host,), settings.metrics.port)
     return {
         name: handed.get(name) or sockets.bind(name, hosts, port)
         for name, (hosts, port) in wanted.items()

@@ -25,6 +25,9 @@ from server.settings.schema import Settings
 log = logging.getLogger(__name__)
 
 KEEPER: Final = "keeper"
+METRICS: Final = "metrics"
+"""The listener that the keeper serves."""
+
 _READY_S_MAX: Final = 600
 _WINDOW_S: Final = 60
 _RESTARTS_QUICK: Final = 10
@@ -33,7 +36,8 @@ _PAUSE_S: Final = 0.5
 _KILL_AFTER_S: Final = 15
 
 Sockets = dict[str, list[socket.socket]]
-"""Listening sockets by the listener's name: `sftp`, `webdav`, `webdav_secret`."""
+"""Listening sockets by the listener's name: `sftp`, `webdav`, `webdav_secret`, and
+`metrics`."""
 
 
 class StartError(UnavailableError):
@@ -156,9 +160,9 @@ class Supervisor:
         line: dict[str, object] = {"ready": True}
         for name, bound in self._sockets.items():
             host, port = bound[0].getsockname()[:2]
-            scheme = "https"
-            if name == "webdav_secret" and not self._settings.webdav.secret.tls:
-                scheme = "http"
+            secret = self._settings.webdav.secret
+            plain = name == METRICS or (name == "webdav_secret" and not secret.tls)
+            scheme = "http" if plain else "https"
             line[name] = (
                 [host, port] if name == "sftp" else f"{scheme}://localhost:{port}/"
             )

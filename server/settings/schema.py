@@ -18,6 +18,13 @@ def _network(text: str) -> str:
     return str(ipaddress.ip_network(text))
 
 
+def _loopback(text: str) -> str:
+    address = ipaddress.ip_address(text)
+    if not address.is_loopback:
+        raise ValueError("only a loopback address, 127.0.0.1 or ::1")
+    return str(address)
+
+
 def _startups(text: str) -> str:
     begin, percent, full = map(int, text.split(":"))
     if not 1 <= begin < full or percent > PERCENT_MAX:
@@ -338,6 +345,16 @@ class StorageSettings(Section):
     )
 
 
+class MetricsSettings(Section):
+    """Numbers for monitoring, in Prometheus' format: `http://127.0.0.1:9464/metrics`."""
+
+    enabled: bool = Field(default=False, description="Serve them.")
+    host: Annotated[str, AfterValidator(_loopback)] = Field(
+        "127.0.0.1", description="A loopback address: there is no login, and no name."
+    )
+    port: Port = Field(9464, description="TCP port; 0 takes a free one.")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -363,3 +380,4 @@ class Settings(Section):
     audit: AuditSettings = Field(AuditSettings(), description="")
     database: DatabaseSettings = Field(DatabaseSettings(), description="")
     storage: StorageSettings = Field(StorageSettings(), description="")
+    metrics: MetricsSettings = Field(MetricsSettings(), description="")
