@@ -158,7 +158,9 @@ def _gauge(
 
 
 class _Handler(WSGIRequestHandler):
-    timeout: ClassVar[float | None] = 10  # seconds: who is silent holds a thread no longer
+    timeout: ClassVar[float | None] = (
+        10  # seconds: who is silent holds a thread no longer
+    )
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
