@@ -2,9 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from itertools import chain
+from tempfile import SpooledTemporaryFile
+from typing import IO, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -28,6 +31,12 @@ class Line(NamedTuple):
 
 
 _PAGE: Final = 200
+_TELL_EVERY: Final = 5000
+_SPOOLED_BYTES: Final = 1 << 20
+"""What is kept in memory of where the records are; the rest goes into a file."""
+_NUMBERS: Final = "q"
+_PLACE_BYTES: Final = 2 * array(_NUMBERS).itemsize
+_MADE_ANEW: Final = "The audit index was made anew meanwhile: ask again."
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -77,35 +86,78 @@ def rows_of(connection: Connection, statement: sa.Select[int, str]) -> list[Row]
     ]
 
 
-def oldest_first(index: Index, conditions: list[Condition]) -> Iterator[Line]:
+def oldest_first(
+    index: Index,
+    conditions: list[Condition],
+    *,
+    moved: Callable[[float], None] = lambda _share: None,
+) -> Iterator[Line]:
     """Yield all records that are there now and meet the conditions, by their time.
 
-    Page by page, so that no long transaction keeps the recorder's log from being
-    folded in; what comes in meanwhile is left out.
+    Which ones is asked once and kept beside, so that a folder of a million records is
+    not sorted again for each page. The records come page by page, so that no long
+    transaction keeps the recorder's log from being folded in.
+
+    Args:
+        index: The DB.
+        conditions: On `RECORDS`.
+        moved: Told which share lies behind, 0 to 1.
 
     Raises:
-        UnavailableError: The DB cannot be read.
+        UnavailableError: The DB cannot be read, or was made anew meanwhile.
+    """
+    file = index.look()
+    with SpooledTemporaryFile(_SPOOLED_BYTES) as places:
+        count = _choose(index, conditions, places)
+        places.seek(0)
+        for done in range(0, count, _PAGE):
+            if done % _TELL_EVERY == 0:
+                moved(done / count)
+            numbers = array(_NUMBERS, places.read(_PAGE * _PLACE_BYTES))
+            lines = _lines(index, dict(zip(numbers[::2], numbers[1::2], strict=True)))
+            if index.look() != file:
+                raise UnavailableError(_MADE_ANEW)
+            yield from lines
+    moved(1.0)
+
+
+def _choose(index: Index, conditions: list[Condition], file: IO[bytes]) -> int:
+    """Write row number and time of each record in their order; returns how many."""
+    column, count = RECORDS.c, 0
+    wanted = (
+        sa
+        .select(column.row, column.time_us)
+        .where(*conditions)
+        .order_by(column.time_us, column.row)
+    )
+    with index.reading() as connection:
+        _spare_memory(connection)
+        found = connection.execution_options(yield_per=_TELL_EVERY).execute(wanted)
+        for some in found.partitions():
+            file.write(array(_NUMBERS, chain.from_iterable(some)).tobytes())
+            count += len(some)
+    return count
+
+
+def _lines(index: Index, places: dict[int, int]) -> list[Line]:
+    """The records at these places, in this order; what went meanwhile is left out.
+
+    Args:
+        index: The DB.
+        places: Row numbers, and the time of each.
+
+    Raises:
+        UnavailableError: Another record is there: the DB was made anew.
     """
     column = RECORDS.c
+    asked = sa.select(column.row, column.record, column.time_us)
     with index.reading() as connection:
-        top = connection.execute(sa.select(sa.func.max(column.row))).scalar() or 0
-    page = (
-        sa
-        .select(column.row, column.record, column.time_us)
-        .where(*conditions, column.row <= top)
-        .order_by(column.time_us, column.row)
-        .limit(_PAGE)
-    )
-    statement = page
-    while True:
-        with index.reading() as connection:
-            _spare_memory(connection)
-            lines = [Line(*found) for found in connection.execute(statement)]
-        yield from lines
-        if len(lines) < _PAGE:
-            return
-        at = sa.tuple_(lines[-1].time_us, lines[-1].row)
-        statement = page.where(sa.tuple_(column.time_us, column.row) > at)
+        _spare_memory(connection)
+        found = connection.execute(asked.where(column.row.in_(list(places))))
+        lines = {row: Line(row, record, time_us) for row, record, time_us in found}
+    if any(places[row] != line.time_us for row, line in lines.items()):
+        raise UnavailableError(_MADE_ANEW)
+    return [lines[row] for row in places if row in lines]
 
 
 def _spare_memory(connection: Connection) -> None:

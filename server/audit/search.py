@@ -19,12 +19,12 @@ from server.audit.act import Act
 from server.audit.export import Exported, Form
 from server.audit.hashchain import ChainError
 from server.audit.headings import Language
-from server.audit.index import Index, Line, oldest_first
+from server.audit.index import Index, oldest_first
 from server.audit.index import Row as Row  # noqa: PLC0414 - callers name it from here
 from server.audit.limit import QueryTimeoutError, time_limit
 from server.audit.manifest import Notary
 from server.audit.person import Person
-from server.audit.query import Condition, Query
+from server.audit.query import Query
 from server.audit.stats import By
 from server.audit.tables import RECORDS, STREAMS
 from server.audit.tail import Tail, Wish
@@ -32,7 +32,6 @@ from server.db.engine import Connection
 from server.model.event import Fields, Json
 from server.model.operation import Operation, Outcome
 
-_TELL_EVERY: Final = 5000
 _COUNT_S_MAX: Final = 5.0
 _ALL: Final = Query()
 
@@ -234,7 +233,7 @@ class Reader:
             query: Paging and limit are not looked at.
             form: How records are written.
             language: Of the CSV's headings.
-            moved: Told which share of the time asked for lies behind, 0 to 1.
+            moved: Told which share of the records lies behind, 0 to 1.
 
         Returns:
             What was written, and its signed manifest.
@@ -249,8 +248,7 @@ class Reader:
         with self._gate.act(self._who, Operation.AUDIT_EXPORT) as act:
             act.note(detail={"query": query.as_detail(), "format": form})
             act.begin()
-            ends = self._ends(conditions)
-            lines = _told(oldest_first(self._index, conditions), ends, moved)
+            lines = oldest_first(self._index, conditions, moved=moved)
             exported = export.write(file, lines, form, language=language)
             act.note(
                 detail={
@@ -322,21 +320,6 @@ class Reader:
         detail: dict[str, Json] = {"view": view, "query": asked}
         self._gate.event(self._who, Operation.AUDIT_SEARCH, Outcome.DONE, detail=detail)
 
-    def _ends(self, conditions: list[Condition]) -> tuple[int, int]:
-        """The times of the first and the last record that meet the conditions."""
-        column = RECORDS.c
-        ends = []
-        with self._index.reading() as connection:
-            for order in (
-                (column.time_us.asc(), column.row.asc()),
-                (column.time_us.desc(), column.row.desc()),
-            ):
-                statement = (
-                    sa.select(column.time_us).where(*conditions).order_by(*order)
-                )
-                ends.append(connection.execute(statement.limit(1)).scalar() or 0)
-        return ends[0], ends[1]
-
     def _written(self, stream: str, seq: int) -> bool:
         """Whether a stream of this node has come so far."""
         return stream.startswith(f"{self._node}/") and self._head(stream) >= seq
@@ -347,18 +330,6 @@ class Reader:
             return hashchain.parse(line).seq
         except ChainError:
             return 0
-
-
-def _told(
-    lines: Iterator[Line], ends: tuple[int, int], moved: Callable[[float], None]
-) -> Iterator[Line]:
-    """Pass lines on; every so many, tell how far they have come in time."""
-    first, last = ends
-    for number, line in enumerate(lines):
-        if number % _TELL_EVERY == 0:
-            moved((line.time_us - first) / max(last - first, 1))
-        yield line
-    moved(1.0)
 
 
 def _time_of(connection: Connection, stream: str, seq: int) -> str:

@@ -7,17 +7,22 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from server.audit import hashchain, manifest
 from server.audit.export import COLUMNS, Exported, Form, cell
 from server.audit.headings import JAPANESE, Language
+from server.audit.index import Index, oldest_first
 from server.audit.keychain import KeyChain
 from server.audit.manifest import ManifestError
 from server.audit.query import Query
 from server.audit.search import Row
+from server.db.engine import Role, open_engine, writing
+from server.model.errors import UnavailableError
 from server.model.event import Fields
 from tests.support.library import Library
 from tests.support.trail import event
@@ -140,6 +145,59 @@ def test_many_pages_are_exported_once_each(library: Library, form: Form) -> None
     assert acts[-5000:] == [b"%d" % n for n in range(1000, 6000)]
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+def test_a_filter_is_asked_once_and_not_for_each_page(library: Library) -> None:
+    """A folder of ten million records, sorted again for each page, never ends."""
+    library.write([event(number) for number in range(1000, 2000)])
+    library.record()
+    told: list[str] = []
+
+    def hear(*given: object) -> None:
+        told.append(str(given[2]))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    try:
+        exported, content, _ = _export(library, Query(under="/private"), Form.JSONL)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+
+    assert exported.count == len(content.splitlines()) == 1000 + 3
+    assert len([statement for statement in told if "paths" in statement]) == 1
+
+
+def test_an_index_made_anew_meanwhile_ends_an_export(tmp_path: Path) -> None:
+    """Row numbers may mean other records then."""
+    library = Library(tmp_path, f"sqlite:///{tmp_path / 'audit.db'}")
+    library.write([event(number) for number in range(500)])
+    library.record()
+    with closing(Index(library.url)) as index:
+        lines = oldest_first(index, Query(login="alice").conditions())
+        next(lines)
+        library.lose_db()
+        library.record()
+
+        with pytest.raises(UnavailableError, match="made anew"):
+            list(lines)
+    library.close()
+
+
+def test_another_record_in_a_place_is_not_taken_for_the_one_asked_for(
+    library: Library,
+) -> None:
+    """A server's database shows no new file when it was made anew."""
+    library.write([event(number) for number in range(1000, 1500)])
+    library.record()
+    writer = open_engine(library.url, Role.AUDIT_WRITER)
+    with closing(Index(library.url)) as index:
+        lines = oldest_first(index, Query(login="alice").conditions())
+        next(lines)
+        with writing(writer) as connection:
+            connection.execute(sa.text("UPDATE records SET time_us = time_us + 1"))
+
+        with pytest.raises(UnavailableError, match="made anew"):
+            list(lines)
+    writer.dispose()
 
 
 def test_an_export_of_nothing_is_whole_too(library: Library) -> None:
