@@ -1,6 +1,5 @@
 """An open file: its bytes, its record, and what happens when it ends."""
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
@@ -15,6 +14,7 @@ from server.model.errors import (
 from server.model.event import Fields, Json
 from server.model.operation import Outcome
 from server.storage.port import Changes, StoredFile
+from server.vfs.digest import Digest
 from server.vfs.entry import Entry, entry_of
 from server.vfs.opened import Opening
 
@@ -39,8 +39,7 @@ class OpenFile:
         self._lock = threading.Lock()
         self._reads = Extents()
         self._writes = Extents()
-        self._hash = hashlib.sha256() if opening.hashed else None
-        self._hashed_bytes = 0
+        self._digest = Digest(wanted=opening.hashed)
         self._changed: dict[str, Json] = {}
         self._broken: ServerError | None = None
         self._told_bytes = 0
@@ -82,13 +81,20 @@ class OpenFile:
     @property
     def hashes_reads(self) -> bool:
         """Whether what is read must be looked at, so that `lend` will not do."""
-        return self._hash is not None and not self._at.writable
+        return self._digest.stands and not self._at.writable
 
-    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+    def write_at(
+        self, offset: int, data: bytes | bytearray | memoryview, *, kept: bool = False
+    ) -> None:
         """All of `data` at `offset`; at the end when opened to append.
 
         After a write that failed the file is not what the client sent, so its close
         fails too, and what was staged is not published.
+
+        Args:
+            offset: Where.
+            data: What.
+            kept: Nobody changes `data` until the next write or the close.
 
         Raises:
             HandleError: Closed, or opened for reading only.
@@ -99,7 +105,7 @@ class OpenFile:
             if not self._at.writable:
                 raise HandleError("The file was not opened for writing.")
             try:
-                self._write(offset, data)
+                self._write(offset, data, kept=kept)
             except ServerError as error:
                 self._broken = self._broken or error
                 raise
@@ -143,7 +149,7 @@ class OpenFile:
         with self._lock:
             self._require_readable(offset, length)
             count = take(self._at.file)
-            self._hash = None
+            self._digest.give_up()
             self._reads.add(offset, count)
             self._tell_progress()
             return count
@@ -155,7 +161,7 @@ class OpenFile:
         if self._at.append:
             to = here.attributes().size
         require_offset(to, length)
-        self._hash = None
+        self._digest.give_up()
         try:
             count = here.copy_from(source, offset, to, length)
         except ServerError as error:
@@ -199,7 +205,7 @@ class OpenFile:
                 raise HandleError("The file was not opened for writing.")
             if changes.size is not None:
                 require_offset(changes.size, 0)
-                self._hash = None
+                self._digest.give_up()
             self._at.file.change(changes)
             self._changed |= changes_detail(changes)
             self._at.act.note(detail={"changes": {**self._changed}})
@@ -256,18 +262,20 @@ class OpenFile:
         for block in blocks:
             self._reads.add(offset, len(block))
             if hashed:
-                self._digest(offset, block)
+                self._digest.add(offset, block)
             offset += len(block)
         self._tell_progress()
 
-    def _write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+    def _write(
+        self, offset: int, data: bytes | bytearray | memoryview, *, kept: bool
+    ) -> None:
         self._require_open()
         if self._at.append:
             offset = self._at.file.attributes().size
         require_offset(offset, len(data))
         self._at.file.write_at(offset, data)
         self._writes.add(offset, len(data))
-        self._digest(offset, data)
+        self._digest.add(offset, data, kept=kept)
         self._tell_progress()
 
     def _commit(self) -> None:
@@ -314,18 +322,9 @@ class OpenFile:
         except ServerError:
             return facts
         facts["size"] = size
-        if whole and self._hash is not None and self._hashed_bytes == size:
-            facts["sha256"] = self._hash.hexdigest()
+        if whole and (sha256 := self._digest.of(size)):
+            facts["sha256"] = sha256
         return facts
-
-    def _digest(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        if self._hash is None:
-            return
-        if offset != self._hashed_bytes:
-            self._hash = None  # out of order: the content does not go by whole
-            return
-        self._hash.update(data)  # leaves the GIL for blocks above 2 KiB
-        self._hashed_bytes += len(data)
 
     def _tell_progress(self) -> None:
         moved = self._reads.bytes + self._writes.bytes

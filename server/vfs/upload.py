@@ -28,8 +28,8 @@ class Upload:
         """When the content was last changed, if the client says so."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """The next bytes."""
-        self._file.write_at(self._received, data)
+        """The next bytes, which nobody changes until the next call."""
+        self._file.write_at(self._received, data, kept=True)
         self._received += len(data)
 
     def commit(self) -> Entry:

@@ -105,12 +105,19 @@ def stored(environ: dict[str, Any], judge: Judge) -> Answer:
     return Answer(HTTPStatus.CREATED, [("Content-Length", "0"), *headers])
 
 
+def _receive_all(body: Body, upload: Upload) -> None:
+    """Two blocks take turns: one is hashed while the other one is filled."""
+    length = min(body.waiting_bytes, BLOCK_BYTES)
+    block, other = memoryview(bytearray(length)), memoryview(bytearray(length))
+    while count := body.read_into(block):
+        upload.write(block[:count])
+        block, other = other, block
+
+
 def _received(body: Body, upload: Upload) -> Entry:
     try:
         if body.waiting_bytes:
-            block = memoryview(bytearray(min(body.waiting_bytes, BLOCK_BYTES)))
-            while count := body.read_into(block):
-                upload.write(block[:count])
+            _receive_all(body, upload)
         return upload.commit()
     except ServerError as error:
         upload.fail(error)
