@@ -141,18 +141,16 @@ class Glances:
             self._windows[key] = _Window(
                 seen.who, seen.facts, now_us, now_ns + self._window_ns
             )
-            self._wake()
+            self._start()
         self._tell_all(ended)
 
-    def _wake(self) -> None:
-        """Have the thread look at the windows; the lock is held."""
+    def _start(self) -> None:
+        """Have a thread that looks at the windows; the lock is held."""
         if self._thread is None and not self._closed:
             self._thread = threading.Thread(
                 target=self._fence, name="audit-glances", daemon=True
             )
             self._thread.start()
-        elif len(self._windows) == 1:
-            self._changed.notify_all()
 
     def _fence(self) -> None:
         """The thread's top."""
@@ -168,12 +166,12 @@ class Glances:
             oldest = next(iter(self._windows.values()), None)
             if self._closed:
                 return []
-            if oldest is None:
-                self._changed.wait()
-            else:
+            # A new window wakes nobody: it ends no sooner than this wait.
+            left_ns = self._window_ns
+            if oldest is not None:
                 left_ns = oldest.until_ns - self._clock.mono_ns()
-                if left_ns > 0:
-                    self._changed.wait(left_ns / 1e9)
+            if left_ns > 0:
+                self._changed.wait(left_ns / 1e9)
             now_ns = self._clock.mono_ns()
             keys = [key for key, w in self._windows.items() if w.until_ns <= now_ns]
             return [(key, self._windows.pop(key)) for key in keys]

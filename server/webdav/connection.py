@@ -166,7 +166,8 @@ class Connection(HTTPConnection):
 
     def _serve_all(self, patience_s: float) -> bool:
         """Serve what comes; between requests wait as long as this thread may."""
-        wait_s = 0.0  # whoever woke this thread knew of bytes
+        # Whoever woke this thread knew of bytes, unless the connection is a new one.
+        wait_s = 0.0 if self.requests_seen else patience_s
         for _ in range(TURN_REQUESTS_MAX):
             self.socket.settimeout(wait_s)
             head = self._head()

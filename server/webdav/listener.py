@@ -96,7 +96,8 @@ class _Workers(Server):
             if len(self._open) >= self._connections_max:
                 return False
             self._open.add(connection)
-        self.put_conn(connection)
+        # Who connects mostly asks at once: one hand-over less than by way of the room.
+        self.process_conn(connection)
         return True
 
     def forget(self, connection: Connection) -> None:
