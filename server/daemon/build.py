@@ -1,5 +1,6 @@
 """The composition root: workers, keeper and commands are put together here alone."""
 
+import gc
 import os
 import socket
 import time
@@ -235,11 +236,14 @@ class _Roles:
     def __init__(self) -> None:
         """Load the front ends before the first fork: the workers share their pages.
 
-        Not before: they are nearly half of what a command would load.
+        Not before: they are nearly half of what a command would load. What is loaded
+        stays, so no collection looks at it: to look is to write, which parts the pages.
         """
         from server.daemon import serving  # noqa: PLC0415 - see above
 
         self.worker = serving.worker
+        gc.collect()
+        gc.freeze()
 
 
 def _bound(settings: Settings, handed: Sockets) -> Sockets:
