@@ -58,7 +58,8 @@ profile: $(VENV)/installed-tests clients ## flame graphs under load, into var/pr
 	@$(PIP) install --editable '.[bench]' >&2
 	$(BIN)/python bench/flames.py $(BENCH)
 
-soak: $(VENV)/installed-tests clients ## the long runs
+soak: $(VENV)/installed-tests ## the long runs
+	@scripts/test-clients --soak >&2
 	-@$(PIP) install --editable '.[soak]' >&2 # without atheris its case is skipped
 	$(BIN)/pytest -m soak --timeout 0 $(TESTS) || test $$? = 5 # 5: there are none
 
