@@ -96,7 +96,7 @@ class Act:
     def note(self, **facts: Unpack[Fields]) -> None:
         """Add facts that all further records of the act carry; details merge."""
         with self._lock:
-            self._facts = _joined(self._facts, facts)
+            _merge(self._facts, facts)
 
     def begin(self) -> None:
         """Write the intent and wait until it is durable.
@@ -168,7 +168,8 @@ class Act:
             told["rule"] = error.rule
         if self.begun and isinstance(error, SessionCutError):
             outcome = Outcome.ABORTED
-        self.close(outcome, wait=wait, **_joined(told, facts))
+        _merge(told, facts)
+        self.close(outcome, wait=wait, **told)
 
     @property
     def operation(self) -> Operation:
@@ -214,11 +215,13 @@ class Act:
     def _record(self, phase: Phase, facts: Fields) -> Fields:
         record: Fields = {
             **self._who,
-            **_joined(self._facts, facts),
+            **self._facts,
             "act": self.id,
             "phase": phase,
             "operation": self._operation,
         }
+        if facts:
+            _merge(record, facts)
         if "path" in facts:
             return record  # a child of the act: the client named its parent
         if self._raw and self._raw != record.get("path"):
@@ -229,15 +232,15 @@ class Act:
         return record
 
 
-def _joined(noted: Fields, facts: Fields) -> Fields:
-    if not facts:
-        return noted.copy()
-    joined: Fields = {**noted, **without_empty(facts)}
-    if "detail" in facts:
-        before, after = noted.get("detail"), facts["detail"]
-        if isinstance(before, dict) and isinstance(after, dict):
-            joined["detail"] = {**before, **after}
-    return joined
+def _merge(noted: Fields, facts: Fields) -> None:
+    """Add what says something; a detail is joined to the one that is there.
+
+    Into a new one: a record that was written keeps the former.
+    """
+    before, after = noted.get("detail"), facts.get("detail")
+    noted.update(without_empty(facts))
+    if isinstance(before, dict) and isinstance(after, dict):
+        noted["detail"] = {**before, **after}
 
 
 def _shown(raw: str) -> str:

@@ -24,7 +24,9 @@ class GroupSync:
         It raises OSError when the sync failed, and is never called again.
         """
         self._flush = flush
-        self._turn = threading.Condition()  # Guards all below. Taken before none.
+        self._lock = threading.Lock()  # Guards all below. Taken before none.
+        self._turn = threading.Condition(self._lock)
+        self._waiting = 0
         self._durable = 0
         self._leading = False
         self._failed = False
@@ -40,14 +42,16 @@ class GroupSync:
 
     def fail(self) -> None:
         """Wake all who wait with an error; nothing becomes durable any more."""
-        with self._turn:
+        with self._lock:
             self._failed = True
             self._turn.notify_all()
 
     def _must_lead(self, seq: int) -> bool:
-        with self._turn:
+        with self._lock:
             while self._leading and self._durable < seq and not self._failed:
+                self._waiting += 1
                 self._turn.wait()
+                self._waiting -= 1
             if self._durable >= seq:
                 return False
             if self._failed:
@@ -62,10 +66,11 @@ class GroupSync:
         except OSError as error:
             raise AuditUnavailableError(FAILED_TEXT) from error
         finally:
-            with self._turn:
+            with self._lock:
                 self._leading = False
                 if reached is None:
                     self._failed = True
                 else:
                     self._durable = max(self._durable, reached)
-                self._turn.notify_all()
+                if self._waiting:
+                    self._turn.notify_all()

@@ -18,11 +18,13 @@ HFS+ hold, so the length in bytes bounds both.
 import hashlib
 import unicodedata
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from server.model.errors import PathRefusedError
 
 NAME_BYTES_MAX: Final = 255
+_REMEMBERED_MAX: Final = 1024
 
 _FORBIDDEN: Final = frozenset('<>:"|?*\\')
 _FULL_WIDTH: Final = {ord(c): chr(ord(c) + 0xFEE0) for c in _FORBIDDEN}
@@ -53,8 +55,11 @@ class NameRule(Enum):
     MAP = auto()
 
 
+@lru_cache(maxsize=_REMEMBERED_MAX)
 def parse_name(raw: str, rule: NameRule) -> str:
     """A name in Unicode form NFC that every client's system can hold.
+
+    Remembered: the folders of a path are named again and again.
 
     Args:
         raw: As received; bytes that are no text as surrogate escapes.

@@ -178,16 +178,18 @@ class DataPath:
         RFC 4253, section 7.1, allows no channel data between KEXINIT and NEWKEYS.
         """
         train, channel = self._train, self._channel
-        while train.waiting and channel.out_window_size and self._clear.is_set():
-            waiting = train.waiting
+        waiting = train.waiting
+        while waiting and channel.out_window_size and self._clear.is_set():
             departure = train.leave(channel.out_window_size)
-            channel.out_window_size -= waiting - train.waiting
+            left = train.waiting
+            channel.out_window_size -= waiting - left
             self._packetizer.send_data(channel.remote_chanid, departure)
             train.through()
+            waiting = left
 
     def _grant(self) -> None:
         """Tell the client how much more it may send."""
-        if not self._clear.is_set() or self._input_over:
+        if self._input_over or not self._clear.is_set():
             return
         granted = self.inflow.grant(_GRANT_BYTES)
         if granted:

@@ -36,8 +36,10 @@ _DATA_HEAD: Final = struct.Struct(">BBII")
 """Padding length, type, channel, data length."""
 _MESSAGE: Final = struct.Struct(">BII")
 """Type, channel, data length."""
-_ONE: Final = struct.Struct(">B")
 _BLOCK_BYTES: Final = 16
+_PADDING: Final = [bytes([length]) for length in range(2 * _BLOCK_BYTES)]
+"""The byte that tells how long the padding is."""
+_ZEROS: Final = [bytes(length) for length in range(2 * _BLOCK_BYTES)]
 _RECEIVE_BYTES: Final = 256 * 1024
 _SEQUENCE: Final = 2**32
 _COUNTER: Final = 2**64
@@ -140,13 +142,19 @@ class GcmPacketizer(BoundedPacketizer):
 
     def _open_all(self) -> tuple[int, Message] | None:
         """Decrypt whole packets until one is not for an inflow; None: all were."""
-        while length := self._whole():
+        while self._start != self._end and (length := self._whole()):
             at = self._start
             self._start += _LENGTH.size + length + TAG_BYTES
             payload = self._open(at, length)
             sequence = self._Packetizer__sequence_number_in
             self._Packetizer__sequence_number_in = (sequence + 1) % _SEQUENCE
-            self._count_in(_LENGTH.size + length + TAG_BYTES)
+            self._bytes_in += _LENGTH.size + length + TAG_BYTES
+            self._packets_in += 1
+            if (
+                self._bytes_in >= self.REKEY_BYTES
+                or self._packets_in >= self.REKEY_PACKETS
+            ):
+                self._ask_new_keys()
             if payload is not None:
                 message = Message(payload[1:])
                 message.seqno = sequence
@@ -267,13 +275,8 @@ class GcmPacketizer(BoundedPacketizer):
             self._start, self._end = 0, there
         return memory
 
-    def _count_in(self, packet_bytes: int) -> None:
-        self._bytes_in += packet_bytes
-        self._packets_in += 1
-        over = self._bytes_in - self.REKEY_BYTES
-        if over < 0 and self._packets_in < self.REKEY_PACKETS:
-            return
-        if over > _REKEY_PATIENCE_BYTES:
+    def _ask_new_keys(self) -> None:
+        if self._bytes_in - self.REKEY_BYTES > _REKEY_PATIENCE_BYTES:
             raise SSHException("Remote transport is ignoring rekey requests")
         self._wish_new_keys()
 
@@ -316,7 +319,7 @@ class GcmPacketizer(BoundedPacketizer):
         """Encrypt and send one message."""
         padding = padding_of(len(payload) - _MESSAGE.size)
         head = _LENGTH.pack(1 + len(payload) + padding)
-        plain = b"".join((_ONE.pack(padding), payload, bytes(padding)))
+        plain = b"".join((_PADDING[padding], payload, _ZEROS[padding]))
         with self._writing:
             if self._sealer is not None:
                 nonce = self._nonces_out.take()
@@ -324,10 +327,13 @@ class GcmPacketizer(BoundedPacketizer):
 
     def _transmit(self, out: bytes | memoryview, packets: int) -> None:
         """Send encrypted packets; the lock is held."""
-        left = memoryview(out)
+        left = out
         while left:
             try:
-                left = left[self._socket.send(left) :]
+                sent = self._socket.send(left)
+                if sent == len(left):
+                    break
+                left = memoryview(left)[sent:]
             except (TimeoutError, BlockingIOError):
                 if self.closed:
                     raise EOFError from None

@@ -9,7 +9,7 @@ import logging
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from paramiko.sftp import (
     CMD_CLOSE,
@@ -52,6 +52,7 @@ from server.vfs.view import View
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 VERSION: Final = 3
@@ -195,10 +196,7 @@ class Requests:
         row = _row(number, reader)
         if row is None:
             return _reply(request_id, _UNSUPPORTED)
-        handle = row.handle
-        return _reply(
-            request_id, self._fence(row, lambda: handle(self._context, reader))
-        )
+        return _reply(request_id, self._fence(row, row.handle, self._context, reader))
 
     def reply(self, packet: memoryview, out: Train) -> None:
         """As `answer`, laid into a train that has room for the longest reply.
@@ -229,7 +227,7 @@ class Requests:
         job = self._job
         if job is None:
             return
-        reply = self._fence(job.row, lambda: next(job.steps, operations.DONE))
+        reply = self._fence(job.row, next, job.steps, operations.DONE)
         if reply is not None:
             self._job = None
             out.add(_reply(job.request_id, reply))
@@ -284,9 +282,11 @@ class Requests:
                 reply += wire.text(row.name) + wire.text(row.version)
         return wire.string(reply)
 
-    def _fence(self, row: Request, handle: Callable[[], T]) -> T | Reply:
+    def _fence(
+        self, row: Request, handle: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T | Reply:
         try:
-            return handle()
+            return handle(*args, **kwargs)
         except MalformedPacketError:
             raise
         except ServerError as error:

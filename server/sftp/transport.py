@@ -267,12 +267,15 @@ class SftpTransport(Transport):
             later, self._later = self._later, []
             for message in later:
                 self.packetizer.send_message(message)
-        for chanid, path in list(self.paths.items()):
+        busy = False
+        for chanid, path in tuple(self.paths.items()):
             path.work()
             if path.ended:
                 del self.paths[chanid]
                 del self.packets.inflows[chanid]
-        self.packets.busy = any(path.busy for path in self.paths.values())
+            elif path.busy:
+                busy = True
+        self.packets.busy = busy
 
     def _silence(self) -> None:
         for path in self.paths.values():

@@ -8,6 +8,7 @@ RESOLVE_NO_MAGICLINKS). Where the kernel lacks it, each component is opened with
 import ctypes
 import errno
 import os
+from functools import lru_cache
 from typing import Final
 
 _SYS_OPENAT2: Final = 437  # the same number on every Linux architecture
@@ -25,6 +26,16 @@ class _OpenHow(ctypes.Structure):
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),
     ]
+
+
+_HOW_BYTES: Final = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
+
+
+@lru_cache(maxsize=64)
+def _how(flags: int, mode: int) -> ctypes.Array[_OpenHow]:
+    """How to open, as the kernel reads it; the same few are asked for all day."""
+    beneath = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+    return (_OpenHow * 1)(_OpenHow(flags, mode, beneath))
 
 
 class Confined:
@@ -66,19 +77,15 @@ class Confined:
             raise OSError(number, os.strerror(number), name)
 
     def _call(self, folder: int, path: str, flags: int, mode: int) -> int:
-        how = _OpenHow(
-            flags,
-            mode,
-            _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS,
-        )
+        how = _how(flags, mode)
         number = 0
         for _ in range(_RETRIES_MAX):
             fd: int = self._libc.syscall(
                 _SYS_OPENAT2,
                 folder,
                 os.fsencode(path),
-                ctypes.byref(how),
-                ctypes.c_size_t(ctypes.sizeof(how)),
+                how,
+                _HOW_BYTES,
             )
             if fd >= 0:
                 return fd

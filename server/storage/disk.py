@@ -2,8 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -107,19 +106,22 @@ class Disk:
             fcntl.flock(held.what[0], fcntl.LOCK_EX)
         return held
 
-    @contextmanager
     def naming(
         self, at: Location, moved: tuple[int, str] | None = None
-    ) -> Iterator[tuple[int, str]]:
+    ) -> "Held[tuple[int, str]]":
         """As `claimed`, for a name that may be new; `moved` will be gone then.
 
         Raises:
             NameCollisionError: The folder lets no two names differ only in case.
         """
-        with self.claimed(at) as (folder, name):
-            if at.collide:
-                require_distinct(folder, name, moved)
-            yield folder, name
+        held = self.claimed(at)
+        if at.collide:
+            try:
+                require_distinct(*held.what, moved)
+            except BaseException:
+                held.close()
+                raise
+        return held
 
     def special(self, contract_id: str, name: str) -> "Held[int]":
         """A contract's stage, trash or quarantine."""

@@ -115,19 +115,25 @@ class LocalStorage:
             return file
 
     def stage(
-        self, contract_id: str, act: str, *, to: Location | None = None
+        self,
+        contract_id: str,
+        act: str,
+        *,
+        to: Location | None = None,
+        marked: bool = True,
     ) -> LocalFile:
         """Make the staged file of an act.
 
-        It bears the act's id as an extended attribute, by which recovery knows whose
-        it is (docs/adr/0006).
+        A `marked` one bears the act's id as an extended attribute, by which recovery
+        knows whose it is (docs/adr/0006).
         """
         del to  # only what counts wants to know
         with translated():
             fd = self._disk.open((contract_id, STAGE, act), _NEW, FILE_MODE)
             file = LocalFile(fd)
             try:
-                set_act(fd, act)
+                if marked:
+                    set_act(fd, act)
             except BaseException:
                 file.close()
                 raise
@@ -138,8 +144,9 @@ class LocalStorage:
     ) -> None:
         """Move what an act staged into place; a replaced file goes to the trash.
 
-        A file that `stage` made bears its mark, and its content was brought to the
-        disk as the settings ask; what was copied to the stage is marked now.
+        A file that `stage` made bears its mark if it needs one, and its content was
+        brought to the disk as the settings ask; what was copied to the stage is marked
+        now.
         """
         with (
             translated(),
@@ -262,9 +269,14 @@ class LocalStorage:
     ) -> None:
         """Move something to a name, which is durable then."""
         with self._disk.naming(to, source) as target:
-            if replace and _is_there(*target):
+            there = _kind(*target) if replace else 0
+            if there:
                 with self._disk.special(to.root.contract_id, TRASH) as trash:
-                    self._put_over(act, source, target, trash)
+                    if stat.S_ISDIR(there) or stat.S_ISDIR(_kind(*source)):
+                        with self._moved_aside(act, target, trash):
+                            self._disk.confined.rename_new(*source, *target)
+                    else:
+                        self._put_over(act, source, target, trash)
             else:
                 self._disk.confined.rename_new(*source, *target)
             self._disk.flush_free(target[0])
@@ -272,22 +284,14 @@ class LocalStorage:
     def _put_over(
         self, act: str, source: tuple[int, str], target: tuple[int, str], trash: int
     ) -> None:
+        """A file over a file, which has a second name in the trash before."""
         (folder, name), (to_folder, to_name) = source, target
-        if _is_folder(folder, name) or _is_folder(*target):
-            with self._moved_aside(act, target, trash):
-                self._disk.confined.rename_new(*source, *target)
-            return
-        with self._kept_old(act, target, trash):
-            os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
-
-    @contextmanager
-    def _kept_old(self, act: str, at: tuple[int, str], trash: int) -> Iterator[None]:
-        """A second name in the trash, given up when the block replaces nothing."""
-        folder, name = at
-        os.link(name, act, src_dir_fd=folder, dst_dir_fd=trash, follow_symlinks=False)
+        os.link(
+            to_name, act, src_dir_fd=to_folder, dst_dir_fd=trash, follow_symlinks=False
+        )
         try:
             self._disk.flush(trash)
-            yield
+            os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
         except OSError:
             os.unlink(act, dir_fd=trash)
             raise
@@ -309,14 +313,9 @@ class LocalStorage:
             raise
 
 
-def _is_there(folder: int, name: str) -> bool:
+def _kind(folder: int, name: str) -> int:
+    """The mode of what has this name, its kind included; 0 when nothing has."""
     try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:
-        return False
-    return True
-
-
-def _is_folder(folder: int, name: str) -> bool:
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    return stat.S_ISDIR(status.st_mode)
+        return 0

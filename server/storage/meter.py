@@ -7,7 +7,7 @@ stands there; a contract's counts all that it keeps, trash and stage too.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from server.model.errors import LockedError, UnavailableError
@@ -30,6 +30,7 @@ from server.storage.scope import (
 )
 
 _NONE: Final = Usage()
+_UNCOUNTED_BLOCK: Final = nullcontext()
 _UNCOUNTED: Final = "Quotas are being counted; try again in a moment."
 
 
@@ -60,12 +61,12 @@ class Meter:
         self._owner = owner
         self._crossed = crossed
 
-    @contextmanager
-    def acting(self, scopes: Sequence[Scope]) -> Iterator[None]:
+    def acting(self, scopes: Sequence[Scope]) -> AbstractContextManager[None]:
         """A block with an effect and its counting: what is counted stays exact."""
-        if not scopes:
-            yield
-            return
+        return self._acting(scopes) if scopes else _UNCOUNTED_BLOCK
+
+    @contextmanager
+    def _acting(self, scopes: Sequence[Scope]) -> Iterator[None]:
         with translated():
             while not self._all_counted(scopes):
                 self._count_missing(scopes)

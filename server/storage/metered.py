@@ -60,10 +60,15 @@ class MeteredStorage(LocalStorage):
             self._meter.correct(scopes, _NONE - _ONE)
 
     def stage(
-        self, contract_id: str, act: str, *, to: Location | None = None
+        self,
+        contract_id: str,
+        act: str,
+        *,
+        to: Location | None = None,
+        marked: bool = True,
     ) -> LocalFile:
         """Make the staged file of an act."""
-        file = super().stage(contract_id, act)
+        file = super().stage(contract_id, act, marked=marked)
         if to is None:
             return file
         metered = MeteredFile(file, self._meter, to.root)

@@ -202,9 +202,17 @@ class Storage(Protocol):
         ...
 
     def stage(
-        self, contract_id: str, act: str, *, to: Location | None = None
+        self,
+        contract_id: str,
+        act: str,
+        *,
+        to: Location | None = None,
+        marked: bool = True,
     ) -> StoredFile:
-        """Make the staged file of an act; `to` is where it shall stand in the end."""
+        """Make the staged file of an act; `to` is where it shall stand in the end.
+
+        It is `marked` with the act's id where recovery asks who published it.
+        """
         ...
 
     def publish(

@@ -59,12 +59,13 @@ def wait(
     Raises:
         TimeoutError: The other did not let go within `seconds`.
     """
-    deadline_s = time.monotonic() + seconds
-    tries = 0
+    deadline_s, tries = 0.0, 0
     while not take(fd, kind, *place):
         if between is not None:
             between()
-        if time.monotonic() > deadline_s:
+        now_s = time.monotonic()
+        deadline_s = deadline_s or now_s + seconds
+        if now_s > deadline_s:
             raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         time.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
         tries += 1

@@ -102,14 +102,18 @@ class Ground:
         """
         self.session.require_live()
         place = self._place(raw, lambda path: act.note(path=path))
-        if place.location is not None:
+        path = str(place.path)
+        if place.location is None:
+            act.note(path=path)
+        else:
             detail = _lying("root", "stored", place)
-            act.note(folder=place.folder, detail=detail)
+            act.note(path=path, folder=place.folder, detail=detail)
         return place
 
     def enter_target(self, act: Act, raw: str) -> Place:
         """As `enter`, for where a rename or copy leads."""
         place = self._place(raw, lambda path: act.note(target=path))
+        act.note(target=str(place.path))
         act.note(detail=_lying("target_root", "target_stored", place))
         return place
 
@@ -255,18 +259,18 @@ class Ground:
             )
 
     def _place(self, raw: str, note: Callable[[str], None]) -> Place:
-        """Where a client's path leads; it is noted before anything is refused."""
+        """Where a client's path leads; it is noted when it is refused."""
         actor = self.session.actor
         path = VirtualPath.sent_by(actor, raw)
-        note(str(path))
-        place = self.tree.place(path)
-        if place.location is None:
-            return place
-        self.storage.prepare(place.location.root)
-        found = settled(self.storage, self.tree, place, actor.charset)
-        if found.path != path:
-            note(str(found.path))
-        return found
+        try:
+            place = self.tree.place(path)
+            if place.location is None:
+                return place
+            self.storage.prepare(place.location.root)
+            return settled(self.storage, self.tree, place, actor.charset)
+        except BaseException:
+            note(str(path))
+            raise
 
 
 class Looking:

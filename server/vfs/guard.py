@@ -141,9 +141,8 @@ class Guard:
                 block's effect may stand.
         """
         contract_id = self.claims[0].at.root.contract_id
-        with ExitStack() as stack:
-            holding = self.table.holding(contract_id, self.claims, self.key)
-            known = stack.enter_context(holding)
+        with self.table.latch(contract_id) as number, ExitStack() as stack:
+            known = self.table.allowed(number, self.claims, self.key)
             keep_away, login_id = self.table.writers.kept_away, self.key.login_id
             there = [
                 stack.enter_context(keep_away(taken.at, login_id))

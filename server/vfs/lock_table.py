@@ -15,7 +15,7 @@ from server.auth.snapshot import Snapshot
 from server.model.clock import Clock
 from server.model.lock import Lock
 from server.storage.books import Books, LockChange
-from server.storage.latch import Latches
+from server.storage.latch import Latches, Shared
 from server.storage.writers import Writers
 from server.vfs.locks import Claim, Key, LockIndex, refusal, void_rule
 
@@ -77,7 +77,7 @@ class LockTable:
         ]
 
     def require(self, claim: Claim, key: Key) -> None:
-        """Return when no lock is in the way; `holding` looks again before the effect.
+        """Return when no lock is in the way; `allowed` looks again before the effect.
 
         Raises:
             LockedError: One is.
@@ -85,21 +85,26 @@ class LockTable:
         """
         self._require(self.known(claim.at.root.contract_id), claim, key)
 
-    @contextmanager
-    def holding(
-        self, contract_id: str, claims: tuple[Claim, ...], key: Key
-    ) -> Iterator[Known]:
-        """Nobody locks anything of the contract during the block.
+    def latch(self, contract_id: str) -> Shared:
+        """Nobody locks anything of the contract during the block; see `allowed`."""
+        return self._latches.shared(contract_id)
+
+    def allowed(self, number: int, claims: tuple[Claim, ...], key: Key) -> Known:
+        """Return what is locked when none of it is in the way.
+
+        Args:
+            number: The latch's, which is held.
+            claims: At least one, all of one contract.
+            key: Whose.
 
         Raises:
             LockedError: A lock is in the way.
             BooksUnavailableError: Nobody knows.
         """
-        with self._latches.shared(contract_id) as number:
-            known = self._at(contract_id, number)
-            for claim in claims:
-                self._require(known, claim, key)
-            yield known
+        known = self._at(claims[0].at.root.contract_id, number)
+        for claim in claims:
+            self._require(known, claim, key)
+        return known
 
     @contextmanager
     def changing(self, contract_id: str) -> Iterator[LockChange]:

@@ -9,7 +9,7 @@ from server.storage.port import StoredFile
 from server.vfs.tree import Place
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Opening:
     """What an open file is and how it ends; made by the view."""
 

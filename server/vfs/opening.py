@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 from server.audit.gate import Act
 from server.model.errors import (
@@ -103,10 +102,11 @@ class Openings:
                 with self._dropped_on_error(opening):
                     opening.file.change(Changes(mode=changes.mode))
             act.keep()
+            opening.append = disposition.append
             if disposition.read:
-                both = ground.tree.standing(place, Right.WRITE, Right.READ)
-                opening = replace(opening, readable=True, permitted=both)
-            return self._opened(replace(opening, append=disposition.append))
+                opening.readable = True
+                opening.permitted = ground.tree.standing(place, Right.WRITE, Right.READ)
+            return self._opened(opening)
 
     def stage(self, raw: str, tokens: Tokens, judge: Judge) -> tuple[OpenFile, bool]:
         """See `View.upload`; and whether something is there already."""
@@ -304,11 +304,11 @@ class Openings:
             with closed_on_error(file):
                 self._mark(file)
             return file
-        file = storage.stage(contract, act.id, to=at)
+        # Of an act in place recovery asks no mark, and there is no content to sync yet:
+        # the folder's sync makes the file durable, its close what was written.
+        file = storage.stage(contract, act.id, to=at, marked=False)
         try:
             self._mark(file)
-            if self._ground.rules.sync:
-                file.sync()
             storage.publish(act.id, at, replace=True, file=file)
         except BaseException:
             with suppress(ServerError):
