@@ -267,15 +267,12 @@ class SftpTransport(Transport):
             later, self._later = self._later, []
             for message in later:
                 self.packetizer.send_message(message)
-        busy = False
-        for chanid, path in tuple(self.paths.items()):
+        for chanid, path in list(self.paths.items()):
             path.work()
             if path.ended:
                 del self.paths[chanid]
                 del self.packets.inflows[chanid]
-            elif path.busy:
-                busy = True
-        self.packets.busy = busy
+        self.packets.busy = any(path.busy for path in self.paths.values())
 
     def _silence(self) -> None:
         for path in self.paths.values():
