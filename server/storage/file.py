@@ -14,8 +14,9 @@ from server.storage.port import Attributes, Batch, Changes, StoredFile, kept_mod
 _ACT: Final = b"user.kagikura.act"
 _PERMISSIONS: Final = 0o777
 _KEPT_KINDS: Final = frozenset({stat.S_IFREG, stat.S_IFDIR})
-_BATCH: Final = 512
-"""Entries of a folder that are looked at one after the other."""
+_BATCH: Final = 128
+"""Entries of a folder that are looked at one after the other: with what is made of them
+they fit in a core's cache. 512 took a fifth longer and left 80 MiB in the allocator."""
 
 
 class LocalFile:

@@ -27,9 +27,11 @@ class Upload:
         self.mtime_ns: int | None = None
         """When the content was last changed, if the client says so."""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """The next bytes, which nobody changes until the next call."""
-        self._file.write_at(self._received, data, kept=True)
+    def write(
+        self, data: bytes | bytearray | memoryview, *, kept: bool = False
+    ) -> None:
+        """The next bytes; `kept`: nobody changes them until the next call."""
+        self._file.write_at(self._received, data, kept=kept)
         self._received += len(data)
 
     def commit(self) -> Entry:

@@ -30,7 +30,8 @@ from server.webdav.target import view_of
 
 _VIRTUAL: Final = frozenset({(), ("shared",)})
 """Folders that are nobody's to lock: their properties differ."""
-_BLOCK_BYTES: Final = 256 * 1024
+_BLOCK_BYTES: Final = 32 * 1024
+"""At least: mostly what one batch of the scan makes, sent as it is made."""
 _HEAD: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n<D:multistatus xmlns:D="DAV:">'
 _END: Final = b"</D:multistatus>"
 

@@ -14,7 +14,9 @@ Both are ours where wsgidav is wrong, and so they agree where it would not:
 | supportedlock of `/` | both locks | none |
 """
 
+import hashlib
 import http.client
+import os
 import re
 from base64 import b64encode
 from collections.abc import Iterator
@@ -220,6 +222,18 @@ def test_a_long_folder_is_listed_alike(ways: Ways) -> None:
         )
         assert short == general
         assert len(short[2]) == 1 + 1100 + 1 + 2
+
+
+def test_a_long_upload_is_hashed_as_it_came(ways: Ways) -> None:
+    """Its blocks take turns; one that is filled too early would be hashed wrong."""
+    body = os.urandom(17 * 1024 * 1024 + 1)
+
+    assert ways.short.ask("PUT", "/private/huge", {}, body)[0] == 201
+
+    told = ways.short.store.records(operation="write", path="/private/huge")
+    assert told[-1]["sha256"] == hashlib.sha256(body).hexdigest()
+    assert ways.short.ask("GET", "/private/huge", {}, b"")[2] == body
+    ways.beside.ask("DELETE", "/private/huge", {}, b"")
 
 
 def test_both_ways_leave_equal_records(ways: Ways) -> None:
