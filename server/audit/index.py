@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 
 _PAGE: Final = 200
-_TELL_EVERY: Final = 5000
+_TELL_EVERY: Final = 1000
 _SPOOLED_BYTES: Final = 1 << 20
 """What is kept in memory of where the records are; the rest goes into a file."""
 _NUMBERS: Final = "q"

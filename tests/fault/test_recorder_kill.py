@@ -58,7 +58,7 @@ while True:
 
 
 SOAK_KILLS = 200
-ACTS_PER_S_MIN = 4500
+ACTS_PER_S_MIN = 4000
 """What the long run must have had to do with; a busy machine may miss it in a short."""
 
 
