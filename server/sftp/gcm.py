@@ -63,6 +63,13 @@ class Nonces:
         self._count = (self._count + 1) % _COUNTER
         return nonce
 
+    def take_many(self, number: int) -> list[bytes]:
+        """The next `number` nonces."""
+        fixed, first = self._fixed, self._count
+        self._count = (first + number) % _COUNTER
+        counts = range(first, first + number)
+        return [fixed + (count % _COUNTER).to_bytes(8, "big") for count in counts]
+
 
 class GcmPacketizer(BoundedPacketizer):
     """Reads and writes AES-GCM packets itself, all others as paramiko does."""
@@ -310,10 +317,11 @@ class GcmPacketizer(BoundedPacketizer):
         if not departure.wagons:
             return
         with self._writing:
-            encrypt_into, nonces = self._sealer.encrypt_into, self._nonces_out
-            for head, plain, sealed, _ in departure.wagons:
-                encrypt_into(nonces.take(), plain, head, sealed)
-            self._transmit(departure.whole, len(departure.wagons))
+            encrypt_into, wagons = self._sealer.encrypt_into, departure.wagons
+            nonces = self._nonces_out.take_many(len(wagons))
+            for nonce, (head, plain, sealed, _) in zip(nonces, wagons, strict=True):
+                encrypt_into(nonce, plain, head, sealed)
+            self._transmit(departure.whole, len(wagons))
 
     def _send(self, payload: bytes) -> None:
         """Encrypt and send one message."""

@@ -73,8 +73,16 @@ class Train:
         self._data_bytes = data = min(data_bytes, _DATA_BYTES_MAX)
         self._slots = -(-capacity // data)
         self._stride = HEAD.size + data + padding_of(data) + TAG_BYTES
+        self._full_head = HEAD.pack(
+            HEAD.size - LENGTH_BYTES + data + padding_of(data),
+            padding_of(data),
+            MSG_CHANNEL_DATA,
+            channel,
+            data,
+        )
         self._memory: memoryview | None = None
-        self._full: list[Wagon | None] = []
+        self._places: list[memoryview] = []
+        self._full: list[tuple[memoryview, Wagon] | None] = []
         self._sent = 0  # a multiple of the slots' data but for a train that is through
         self._used = 0
         self._left = b""
@@ -104,15 +112,17 @@ class Train:
 
     def gaps(self, at: int, length: int) -> list[memoryview]:
         """The places of the reply bytes from position `at` on, in order."""
-        memory, data, stride = self._open(), self._data_bytes, self._stride
+        self._open()
+        data, places = self._data_bytes, self._places
+        slot, inside = divmod(at, data)
         found = []
         while length > 0:
-            slot, inside = divmod(at, data)
-            part = min(length, data - inside)
-            place = slot * stride + HEAD.size + inside
-            found.append(memory[place : place + part])
-            at += part
-            length -= part
+            place = places[slot]
+            if inside or length < data:
+                place = place[inside : inside + length]
+            found.append(place)
+            length -= len(place)
+            slot, inside = slot + 1, 0
         return found
 
     def extend(self, head: bytes, length: int) -> None:
@@ -135,8 +145,13 @@ class Train:
                 if not wagons and not first and window:
                     first = self._cut(length, window)
                 break
-            wagons.append(self._wagon(self._sent // self._data_bytes, length))
-            end += HEAD.size + length + padding_of(length) + TAG_BYTES
+            slot = self._sent // self._data_bytes
+            if length == self._data_bytes:
+                wagons.append(self._full_wagon(slot))
+                end += self._stride
+            else:
+                wagons.append(self._wagon(slot, length))
+                end += HEAD.size + length + padding_of(length) + TAG_BYTES
             self._sent += length
             window -= length
         return Departure(first, wagons, self._open()[begin:end])
@@ -150,7 +165,7 @@ class Train:
         """Give the memory back, if nothing waits in it."""
         if self._sent == self._used == 0:
             self._memory = None
-            self._full = []
+            self._places, self._full = [], []
 
     def forget(self) -> None:
         """Give the memory back, and what waits in it up."""
@@ -160,7 +175,9 @@ class Train:
 
     def _open(self) -> memoryview:
         if self._memory is None:
-            self._memory = block(self._slots * self._stride)
+            self._memory = memory = block(self._slots * self._stride)
+            begins = range(HEAD.size, len(memory), self._stride)
+            self._places = [memory[at : at + self._data_bytes] for at in begins]
             self._full = [None] * self._slots
         return self._memory
 
@@ -177,14 +194,20 @@ class Train:
         self._left = bytes(place[window:])
         return bytes(place[:window])
 
+    def _full_wagon(self, slot: int) -> Wagon:
+        """Close a full slot; it is laid out once."""
+        laid = self._full[slot]
+        if laid is None:
+            at = slot * self._stride
+            head = self._open()[at : at + HEAD.size]
+            laid = self._full[slot] = head, self._laid(slot, self._data_bytes)
+        head, wagon = laid
+        head[:] = self._full_head
+        return wagon
+
     def _wagon(self, slot: int, length: int) -> Wagon:
-        """Close a slot of `length` data bytes; full ones are laid out once."""
-        full = length == self._data_bytes
-        wagon = self._full[slot] if full else None
-        if wagon is None:
-            wagon = self._laid(slot, length)
-            if full:
-                self._full[slot] = wagon
+        """Close a slot of `length` data bytes."""
+        wagon = self._laid(slot, length)
         padding = padding_of(length)
         HEAD.pack_into(
             self._open(),

@@ -1,7 +1,7 @@
 """An open file: its bytes, its record, and what happens when it ends."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from server.audit.extents import Extents
@@ -62,7 +62,9 @@ class OpenFile:
         with self._lock:
             self._require_readable(offset, length)
             data = self._at.file.read_at(offset, length)
-            self._was_read(offset, (data,))
+            if self.hashes_reads:
+                self._digest.add(offset, data)
+            self._was_read(offset, len(data))
             return data
 
     def read_into(self, offset: int, places: Sequence[memoryview]) -> int:
@@ -75,7 +77,12 @@ class OpenFile:
         with self._lock:
             self._require_readable(offset, sum(map(len, places)))
             count = self._at.file.read_into(offset, places)
-            self._was_read(offset, _filled(places, count))
+            if self.hashes_reads:
+                at = offset
+                for block in _filled(places, count):
+                    self._digest.add(at, block)
+                    at += len(block)
+            self._was_read(offset, count)
             return count
 
     @property
@@ -257,13 +264,8 @@ class OpenFile:
             raise HandleError("The file was not opened for reading.")
         require_offset(offset, length)
 
-    def _was_read(self, offset: int, blocks: Iterable[bytes | memoryview]) -> None:
-        hashed = self.hashes_reads
-        for block in blocks:
-            self._reads.add(offset, len(block))
-            if hashed:
-                self._digest.add(offset, block)
-            offset += len(block)
+    def _was_read(self, offset: int, count: int) -> None:
+        self._reads.add(offset, count)
         self._tell_progress()
 
     def _write(
@@ -286,15 +288,14 @@ class OpenFile:
         if at.writable:
             at.permitted()
         facts = self._facts()
-        try:
-            # Content without one byte written needs no sync, unless it is staged.
-            if at.writable and at.sync:
-                at.file.sync()
-            if at.publish is not None:
-                at.publish()
-                self._staged = False
-        finally:
-            at.file.close()
+        # Where one of these fails, `_drop` closes the file, once it has asked its size.
+        # Content without one byte written needs no sync, unless it is staged.
+        if at.writable and at.sync:
+            at.file.sync()
+        if at.publish is not None:
+            at.publish()
+            self._staged = False
+        at.file.close()
         at.act.note(**facts)
         at.act.close(Outcome.DONE, wait=at.writable)
 

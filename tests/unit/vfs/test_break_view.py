@@ -199,9 +199,9 @@ def test_an_open_that_fails_half_way_keeps_neither_descriptor_nor_stage(
 
 
 def test_an_error_that_nobody_thought_of_ends_the_act_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An open intent would stay until the process ends."""
+    """An open intent would stay until the process ends; the log tells of one error."""
     monkeypatch.setattr(Failing, "error", ValueError("odd"))
     with open_house(tmp_path, storage=Failing) as house:
         upload = house.view().upload("/private/bad", length=1)
@@ -211,6 +211,8 @@ def test_an_error_that_nobody_thought_of_ends_the_act_too(
 
         ended = house.records()[-1]
         assert (ended["phase"], ended["outcome"]) == ("outcome", "failed")
+        assert (ended["bytes"], ended["size"]) == (1, 1)
+        assert "storage call failed" not in caplog.text
 
 
 def test_one_file_that_cannot_be_aborted_does_not_keep_the_others_open(
