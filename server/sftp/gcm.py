@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from server.sftp.inflow import HEAD_BYTES, Inflow
 from server.sftp.memory import block
-from server.sftp.packetizer import BoundedPacketizer
+from server.sftp.packetizer import BoundedPacketizer, wait_in_the_kernel
 from server.sftp.train import TAG_BYTES, Departure, padding_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class GcmPacketizer(BoundedPacketizer):
     _Packetizer__sequence_number_in: int
     _Packetizer__sequence_number_out: int
     _Packetizer__remainder: bytes
-    """What came with the version line and was not read yet."""
+    """What came with what was read, by a line or by us, and was not read yet."""
 
     def __init__(self, socket: socket.socket) -> None:
         """Start as paramiko does, without any cipher."""
@@ -110,9 +110,21 @@ class GcmPacketizer(BoundedPacketizer):
         self._opener = cipher["block_engine"] if cipher["aead"] else None
         self._bytes_in = self._packets_in = 0
         self._rekey_told = False
-        if self._opener is not None:
+        if self._opener is None:
+            self._hand_over()
+        else:
             self._nonces_in = Nonces(cipher["iv_in"])
-            _wait_in_the_kernel(self._socket)
+            wait_in_the_kernel(self._socket)
+
+    def _hand_over(self) -> None:
+        """Let paramiko read what came behind the last packet of AES-GCM.
+
+        A peer may change to a cipher of another kind with new keys.
+        """
+        if self._memory is not None:
+            self._Packetizer__remainder = bytes(self._memory[self._start : self._end])
+        self._memory = None
+        self._start = self._end = 0
 
     @override
     def set_outbound_cipher(self, **cipher: Any) -> None:  # type: ignore[override]  # paramiko names them all
@@ -381,14 +393,3 @@ def _payload(plain: memoryview) -> bytes:
 def _require_length(plain: memoryview, padding: int, length: int) -> None:
     if HEAD_BYTES + length + padding != len(plain):
         raise SSHException("channel data of another length than announced")
-
-
-def _wait_in_the_kernel(sock: socket.socket) -> None:
-    """Wait with one system call instead of two: Python polls for its own timeouts."""
-    wait = sock.gettimeout()
-    if wait is None:
-        return
-    limit = struct.pack("@ll", int(wait), int(wait % 1 * 1_000_000))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    sock.settimeout(None)

@@ -202,6 +202,27 @@ def test_a_narrow_window_loses_nothing(
         assert len(files.listdir("/private")) >= 1
 
 
+def test_a_client_may_take_a_cipher_of_another_kind_with_new_keys(
+    house: SftpHouse, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From what paramiko reads to AES-GCM, which we read ourselves, and back."""
+    content, kinds = content_of(MIB), ("aes128-ctr", "aes128-gcm@openssh.com")
+    monkeypatch.setattr("paramiko.Transport._preferred_ciphers", kinds[:1])
+    with probing(house) as probe:
+        probe.log_in("alice", key_of(alice.key), PASSWORD)
+        for number, cipher in enumerate(kinds * 2):
+            monkeypatch.setattr(probe.transport, "_preferred_ciphers", (cipher,))
+            probe.transport.renegotiate_keys()
+            assert probe.transport.local_cipher == cipher
+            with files_of(probe) as files:
+                with files.open(f"/private/kind{number}", "w") as file:
+                    file.set_pipelined()
+                    file.write(content)
+                with files.open(f"/private/kind{number}", "r") as file:
+                    file.prefetch(len(content))
+                    assert file.read() == content
+
+
 def test_channels_of_one_connection_do_not_mix(logged_in: Probe) -> None:
     """Four transfers at once share one thread, and one stream of packets."""
     contents = [content_of(MIB + n) for n in range(4)]
@@ -250,7 +271,7 @@ class Raw:
     def __init__(self, probe: Probe, path: str, **channel: int) -> None:
         """Open a file of the longest request's size for reading."""
         with files_of(probe) as files, files.open(path, "w") as file:
-            file.write(bytes(LONGEST_REQUEST))
+            file.write(content_of(LONGEST_REQUEST))
         self._channel = probe.transport.open_session(**channel)
         self._channel.invoke_subsystem("sftp")
         self._ask(bytes([packets.INIT]) + wire.u32(3))
@@ -267,12 +288,26 @@ class Raw:
         for number in range(reads):
             self._ask(bytes([packets.READ]) + wire.u32(number) + fields)
 
+    def dribble(self, replies: int) -> Iterator[tuple[int, bytes]]:
+        """Take replies a little at a time; the number and content of each."""
+        for _ in range(replies):
+            reader = Reader(memoryview(self._reply()))
+            assert reader.byte() == packets.DATA
+            yield reader.u32(), bytes(reader.string())
+
     def _ask(self, packet: bytes) -> None:
         self._channel.sendall(wire.string(packet))
 
     def _reply(self) -> bytes:
-        length = int.from_bytes(self._channel.recv(4), "big")
-        return self._channel.recv(length)
+        return self._take(int.from_bytes(self._take(4), "big"))
+
+    def _take(self, length: int) -> bytes:
+        taken = bytearray()
+        while len(taken) < length:
+            piece = self._channel.recv(min(length - len(taken), 1000))
+            assert piece, "the channel ended"
+            taken += piece
+        return bytes(taken)
 
 
 def test_a_channel_that_reads_nothing_does_not_hold_the_others(
@@ -291,6 +326,16 @@ def test_a_channel_that_reads_nothing_does_not_hold_the_others(
     (connection,) = house.listener._connections
     trains = [path._train.waiting for path in connection._transport.paths.values()]
     assert 0 < max(trains) <= 2 * longest + 32768
+
+
+def test_a_slow_reader_gets_every_reply_in_its_order(logged_in: Probe) -> None:
+    """Its window opens by a little at a time, and closes in the middle of a reply."""
+    slow = Raw(logged_in, "/private/slow", window_size=40_000)
+    slow.flood(20)
+
+    assert list(slow.dribble(20)) == [
+        (number, content_of(LONGEST_REQUEST)) for number in range(20)
+    ]
 
 
 def test_a_client_that_reads_no_bytes_at_all_is_cut_all_the_same(

@@ -1,13 +1,18 @@
 """Our AES-GCM packets against paramiko's own, in both directions."""
 
+import hashlib
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -50,6 +55,20 @@ def linked(iv: bytes = bytes(12)) -> Iterator[tuple[GcmPacketizer, Peer]]:
     ours.packet_bytes_max = 262144
     with here, there:
         yield ours, peer
+
+
+def counting(key: bytes, iv: bytes, *, out: bool) -> dict[str, Any]:
+    """AES-CTR with a MAC over what is encrypted, for one direction of paramiko's."""
+    cipher = Cipher(AES(key), CTR(iv))
+    return {
+        "block_engine": cipher.encryptor() if out else cipher.decryptor(),
+        "block_size": 16,
+        "mac_engine": hashlib.sha256,
+        "mac_size": 32,
+        "mac_key": key,
+        "etm": True,
+        "aead": False,
+    }
 
 
 def inflow() -> Inflow:
@@ -131,6 +150,27 @@ def test_paramiko_reads_our_trains(replies: list[bytes], window: int) -> None:
         sender.join()
 
         assert got == want
+
+
+def test_what_came_behind_the_last_packet_is_read_with_the_next_cipher() -> None:
+    """New keys may be of another kind; a whole turn of bytes was read ahead then."""
+    with linked() as (ours, peer):
+        there = peer._Packetizer__socket  # type: ignore[attr-defined]
+        here, tap = socket.socketpair()
+        peer._Packetizer__socket = tap  # type: ignore[attr-defined]
+        peer.send_message(message(IGNORE, b"the last"))
+        key, iv = os.urandom(16), os.urandom(16)
+        peer.set_outbound_cipher(**counting(key, iv, out=True))
+        for body in (b"first", b"second" * 1000):
+            peer.send_message(message(ADJUST, body))
+        there.sendall(here.recv(65536, socket.MSG_WAITALL | socket.MSG_DONTWAIT))
+
+        with here, tap:
+            assert ours.read_message()[1].asbytes() == b"the last"
+            ours.set_inbound_cipher(**counting(key, iv, out=False))
+            read = [ours.read_message()[1].asbytes() for _ in range(2)]
+
+    assert read == [b"first", b"second" * 1000]
 
 
 @pytest.mark.parametrize("at", [0, 3, 4, 20, -1])
