@@ -1,5 +1,6 @@
 """What goes over the data path is what comes out, whoever the client is."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import asyncssh
 import pytest
 from paramiko.message import Message
 from paramiko.sftp_client import SFTPClient
@@ -140,15 +142,41 @@ def test_openssh_gets_what_it_put_at_every_size(
     round_trip(client, tmp_path, (*SIZES, 150 * MIB))
 
 
-@pytest.mark.parametrize("name", ["lftp", "rclone"])
+def test_a_transfer_goes_on_from_wherever_it_was_cut(
+    house: SftpHouse, alice: Person, tmp_path: Path
+) -> None:
+    """`reput` and `reget` at random places of files at the edges of packets."""
+    chance = random.Random(11)  # noqa: S311 - no secret
+    sources = make(tmp_path / "source", SOME[1:])
+    script = ["mkdir cut"]
+    for folder in (tmp_path / "part", tmp_path / "got"):
+        folder.mkdir()
+        for source in sources:
+            whole = source.read_bytes()
+            (folder / source.name).write_bytes(whole[: chance.randrange(len(whole))])
+    for source in sources:
+        name = source.name
+        script += [f"put {tmp_path}/part/{name} cut/{name}", f"reput {source} cut/"]
+        script += [f"reget cut/{name} {tmp_path}/got/{name}"]
+
+    done = OpenSsh(house, alice, [alice.key]).sftp(*script)
+
+    assert done.returncode == 0, done.stderr
+    for source in sources:
+        stored = house.private(alice) / "cut" / source.name
+        assert stored.read_bytes() == source.read_bytes(), source.name
+        assert (tmp_path / "got" / source.name).read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["lftp", "rclone", "asyncssh"])
 def test_others_get_what_they_put(
     house: SftpHouse, alice: Person, tmp_path: Path, name: str
 ) -> None:
     """Each asks in blocks of its own size, some of them out of order."""
-    if shutil.which(name) is None:
+    if name != "asyncssh" and shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     sources = make(tmp_path / "source", SOME)
-    run = _lftp if name == "lftp" else _rclone
+    run = {"lftp": _lftp, "rclone": _rclone, "asyncssh": _asyncssh}[name]
 
     run(house, alice, tmp_path / "source", tmp_path / "got")
 
@@ -178,6 +206,27 @@ def _rclone(house: SftpHouse, alice: Person, source: Path, got: Path) -> None:
     for pair in ((source, remote), (remote, got)):
         command = ["rclone", "copy", "--config", os.devnull, *map(str, pair)]
         subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+
+def _asyncssh(house: SftpHouse, alice: Person, source: Path, got: Path) -> None:
+    async def both_ways() -> None:
+        async with (
+            asyncssh.connect(
+                "127.0.0.1",
+                house.port,
+                username="alice",
+                client_keys=[str(alice.key)],
+                password=PASSWORD,
+                known_hosts=None,
+                config=None,
+                agent_path=None,
+            ) as connection,
+            connection.start_sftp_client() as files,
+        ):
+            await files.put(str(source), "by-asyncssh", recurse=True)
+            await files.get("by-asyncssh", str(got), recurse=True)
+
+    asyncio.run(asyncio.wait_for(both_ways(), 60))
 
 
 @pytest.mark.parametrize(
