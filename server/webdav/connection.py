@@ -10,7 +10,6 @@ import selectors
 import socket
 import ssl
 import time
-from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final
@@ -185,8 +184,10 @@ class Connection(HTTPConnection):
             return True
         if not isinstance(self.socket, ssl.SSLSocket):
             self.socket.settimeout(0)
-            with suppress(BlockingIOError):
+            try:
                 self._hello = self.socket.recv(HELLO_BYTES_MAX, socket.MSG_PEEK)
+            except BlockingIOError:  # a new one, faster here than its first bytes
+                return False
             self.socket = tls.current().wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
