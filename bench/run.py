@@ -10,8 +10,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ import targets
 import versions
 from measure import Results, Samples, require_space, table
 from sizes import Sizes
-from suites import Place, Suite, suites
+from suites import FRONTS, Place, Suite, suites
 
 SMALL: Final = Sizes(big_mib=64, part_mib=16, parallel=4, small=200, entries=1000)
 FULL: Final = Sizes(big_mib=1024, part_mib=256, parallel=8, small=2000, entries=10000)
@@ -57,27 +58,36 @@ def _measure(
     base = _base(where, options)
     require_space(base, 8 * sizes.big_mib + (4 + sizes.parallel) * sizes.part_mib)
     tables: dict[str, Results] = {}
-    with ExitStack() as stack:
-        scratch = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=base))
-        )
-        scratch.chmod(0o755)
-        place = Place(
-            scratch=scratch,
-            sync=sync,
-            durability=options.durability,
-            on_disk=where == "disk",
-        )
-        title = f'{place.title}, audit.durability = "{place.durability}"'
-        told.add(f"\n## {title[0].upper()}{title[1:]}\n\n{versions.machine(scratch)}\n")
-        for suite in suites(stack, place, sizes, options):
-            tables[suite.title] = results = _run(suite, options.repeat)
-            told.add(f"\n### {suite.title}\n\n{table(results, suite.reference)}")
+    place = Place(
+        scratch=base,
+        sync=sync,
+        durability=options.durability,
+        on_disk=where == "disk",
+    )
+    title = f'{place.title}, audit.durability = "{place.durability}"'
+    with _scratch(base) as scratch:
+        machine = versions.machine(scratch)
+    told.add(f"\n## {title[0].upper()}{title[1:]}\n\n{machine}\n")
+    fronts = ([title for title in front if options.only in title] for front in FRONTS)
+    for wanted in filter(None, fronts):
+        # Each front with servers of its own: all files at once fill a small memory.
+        with _scratch(base) as scratch, ExitStack() as stack:
+            there = replace(place, scratch=scratch)
+            for suite in suites(stack, there, sizes, options, wanted):
+                tables[suite.title] = results = _run(suite, options.repeat)
+                told.add(f"\n### {suite.title}\n\n{table(results, suite.reference)}")
     goals = targets.DISK_TARGETS if where == "disk" else targets.TARGETS
     if found := targets.report(goals, tables):
         told.add(f"\n### Targets, {place.title}\n\n{found}")
     if options.json:
         _write_json(options.json / f"{where}-{sync}.json", sizes, tables)
+
+
+@contextmanager
+def _scratch(base: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=base) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 class _Report:

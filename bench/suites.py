@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,9 @@ SFTP_DEFAULT: Final = "SFTP, the client's cipher"
 SFTP_GCM: Final = "SFTP, AES-GCM"
 WEBDAV: Final = "WebDAV"
 WEBDAV_TLS: Final = "WebDAV over TLS"
+FRONTS: Final = ((SFTP_DEFAULT, SFTP_GCM), (WEBDAV, WEBDAV_TLS))
+"""The tables by the servers that they can share."""
+
 _SFTP_PEERS: Final = (("openssh", "sshd"), ("rclone-sftp", "rclone"), ("paramiko", ""))
 _WEBDAV_PEERS: Final = (
     ("apache", "apache2"),
@@ -62,9 +65,13 @@ class Suite:
 
 
 def suites(
-    stack: ExitStack, place: Place, sizes: Sizes, options: argparse.Namespace
+    stack: ExitStack,
+    place: Place,
+    sizes: Sizes,
+    options: argparse.Namespace,
+    titles: Collection[str],
 ) -> list[Suite]:
-    """Start everything that the wanted tables need; `stack` stops it."""
+    """Start everything that these tables need; `stack` stops it."""
     homes = [place.scratch / name for name in ("ours", "peers", "client")]
     for home in homes:
         home.mkdir()
@@ -74,13 +81,13 @@ def suites(
     workspace = stack.enter_context(Workspace(homes[1]))
     files, dav = sftp.Bench(sizes, homes[2]), webdav.Bench(sizes, homes[2])
     made: list[Suite] = []
-    titles = [t for t in (SFTP_DEFAULT, SFTP_GCM) if options.only in t]
-    if titles:
+    by_sftp = [t for t in (SFTP_DEFAULT, SFTP_GCM) if t in titles]
+    if by_sftp:
         targets = _sftp_targets(files, ours.sftp, workspace, place, options.peers)
         tidy = ours.empty_trash
-        made += [_sftp_suite(title, files, targets, tidy) for title in titles]
+        made += [_sftp_suite(title, files, targets, tidy) for title in by_sftp]
     for title, target in ((WEBDAV, ours.webdav), (WEBDAV_TLS, ours.webdav_tls)):
-        if options.only in title:
+        if title in titles:
             servers = _webdav_targets(dav, target, workspace, options.peers)
             made.append(_webdav_suite(title, dav, servers, ours.empty_trash))
     return [_narrow(suite, options.workloads) for suite in made]
