@@ -18,13 +18,13 @@ import sftp
 import store
 import versions
 import webdav
-from measure import Meter, Samples, pss_mib, require_space, table
+from measure import WEIGHT_HEAD, Meter, Samples, require_space, table, weighed
 from peers import Workspace
 from sizes import Sizes
 from suites import GCM, sftp_target, webdav_target
 
 ENTRIES: Final = (1_000, 10_000, 100_000)
-SESSIONS: Final = (1, 10, 100, 500)
+SESSIONS: Final = (0, 1, 10, 100, 500)
 PARALLEL: Final = (1, 2, 4, 8, 16)
 _PARALLEL_MIB: Final = 1024
 _COST: Final = Sizes(big_mib=512, part_mib=1, parallel=1, small=2000, entries=1)
@@ -114,20 +114,12 @@ def idle(stack: ExitStack, home: Path, _: int) -> None:
     """Memory of the servers with idle sessions that have listed a folder."""
     servers = Servers(stack, home)
     print("\n### Idle SFTP sessions\n")
-    print("| server | sessions | PSS MiB | KiB for each beyond the first |")
-    print("|---|---|---|---|")
+    print(WEIGHT_HEAD)
     for name, target in servers.sftp.items():
-        print(f"| {name} | 0 | {pss_mib(target.pid):.0f} | - |", flush=True)
         clients = _Clients(target, home / f"sessions-{name}")
         stack.callback(clients.close)
-        first_mib = 0.0
-        for count in SESSIONS:
-            clients.grow(count)
-            held_mib = pss_mib(target.pid)
-            first_mib = first_mib or held_mib
-            each_kib = (held_mib - first_mib) * 1024 / max(1, count - 1)
-            told = "-" if count == 1 else f"{each_kib:.0f}"
-            print(f"| {name} | {count} | {held_mib:.0f} | {told} |", flush=True)
+        for row in weighed(name, target.pid, SESSIONS, clients.grow):
+            print(row, flush=True)
         clients.close()
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import store
 import versions
 import webdav
-from measure import pss_mib
+from measure import WEIGHT_HEAD, weighed
 
 _COUNTS: Final = (0, 1, 100, 500)
 _FILES: Final = 20
@@ -27,8 +27,7 @@ def main() -> None:
     more = {f"KAGIKURA_WEBDAV__{name}": value for name, value in _MANY.items()}
     with tempfile.TemporaryDirectory(prefix="bench-", dir=_TMPFS) as name:
         print(f"    {versions.command()}\n\n{versions.machine(Path(name))}\n")
-        print("| connections | how many | PSS MiB | KiB for each beyond the first |")
-        print("|---|---|---|---|")
+        print(WEIGHT_HEAD)
         with store.running(Path(name), more=more) as ours:
             for title, target in (("plain", ours.webdav), ("TLS", ours.webdav_tls)):
                 _measure(title, target)
@@ -37,17 +36,15 @@ def main() -> None:
 def _measure(title: str, target: webdav.Target) -> None:
     _fill(target)
     held: list[webdav.Connection] = []
-    first_mib = 0.0
-    for count in _COUNTS:
+
+    def hold(count: int) -> None:
         while len(held) < count:
             held.append(webdav.Connection(target))
             _use(held[-1])
         time.sleep(_SETTLED_S)
-        now_mib = pss_mib(target.pid)
-        first_mib = now_mib if count <= 1 else first_mib
-        each_kib = (now_mib - first_mib) * 1024 / max(1, count - 1)
-        told = "-" if count <= 1 else f"{each_kib:.0f}"
-        print(f"| {title} | {count} | {now_mib:.0f} | {told} |", flush=True)
+
+    for row in weighed(title, target.pid, _COUNTS, hold):
+        print(row, flush=True)
     for connection in held:
         _use(connection)  # none was closed meanwhile
         connection.close()

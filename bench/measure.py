@@ -6,6 +6,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -63,6 +64,32 @@ def pss_mib(pid: int) -> float:
             continue
         total_kib += sum(int(line.split()[1]) for line in lines if "Pss:" in line[:4])
     return total_kib / 1024
+
+
+WEIGHT_HEAD: Final = """\
+| whose | how many | PSS MiB | KiB for each beyond the first |
+|---|---|---|---|"""
+
+
+def weighed(
+    title: str, pid: int, counts: Iterable[int], hold: Callable[[int], None]
+) -> Iterator[str]:
+    """Rows below `WEIGHT_HEAD`: a server's memory while clients are held open.
+
+    Args:
+        title: Whose they are.
+        pid: The server.
+        counts: How many, rising.
+        hold: Has that many open, and waits until the server has settled.
+    """
+    first_mib = 0.0
+    for count in counts:
+        hold(count)
+        held_mib = pss_mib(pid)
+        first_mib = held_mib if count <= 1 else first_mib
+        each_kib = (held_mib - first_mib) * 1024 / max(1, count - 1)
+        told = "-" if count <= 1 else f"{each_kib:.0f}"
+        yield f"| {title} | {count} | {held_mib:.0f} | {told} |"
 
 
 class Meter:
