@@ -69,9 +69,9 @@ class StoreCollector(Collector):
             with opened_accounts(self._settings) as engine, reading(engine) as open_db:
                 found = Counter(row["protocol"] for row in live.live_sessions(open_db))
         except DatabaseError:
-            yield _gauge(name, text, {(): 0})
+            yield GaugeMetricFamily(name, text, value=0)
             return
-        yield _gauge(name, text, {(): 1})
+        yield GaugeMetricFamily(name, text, value=1)
         yield _gauge(
             "kagikura_sessions",
             "Live sessions of all nodes.",
@@ -80,28 +80,28 @@ class StoreCollector(Collector):
 
 
 def _trail(facts: _Facts) -> Iterator[GaugeMetricFamily]:
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_trail_room_ratio",
         "Part of the room for journals that is left; uploads stop before it ends.",
-        {(): cast("float", facts["left_percent"]) / 100},
+        value=cast("float", facts["left_percent"]) / 100,
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_trail_level",
         "0 ok, 1 warning, 2 uploads are refused, 3 nothing is done any more.",
-        {(): Level[str(facts["level"]).upper()]},
+        value=Level[str(facts["level"]).upper()],
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_trail_spool_bytes",
         "Bytes of the journals that the audit DB does not hold yet.",
-        {(): cast("float", facts["spool_bytes"])},
+        value=cast("float", facts["spool_bytes"]),
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_recorder_up",
         "0 while the recorder cannot bring records to the audit DB.",
-        {(): "recorder" not in facts},
+        value="recorder" not in facts,
     )
-    yield _gauge(
-        "kagikura_index_up", "Whether the audit DB answers.", {(): "audit" not in facts}
+    yield GaugeMetricFamily(
+        "kagikura_index_up", "Whether the audit DB answers.", value="audit" not in facts
     )
     yield from _index(facts)
     yield from _checkpoint(cast("_Facts", facts["checkpoint"]))
@@ -110,10 +110,10 @@ def _trail(facts: _Facts) -> Iterator[GaugeMetricFamily]:
 def _index(facts: _Facts) -> Iterator[GaugeMetricFamily]:
     if "indexed" not in facts:
         return
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_index_lag_seconds",
         "How old the oldest record is that the audit DB does not hold.",
-        {(): cast("float", facts["lag_s"])},
+        value=cast("float", facts["lag_s"]),
     )
     yield _gauge(
         "kagikura_index_waiting_records",
@@ -129,27 +129,27 @@ def _checkpoint(last: _Facts) -> Iterator[GaugeMetricFamily]:
     """What the last signature covers; nothing before the first, or if it is broken."""
     if "number" not in last:
         return
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_checkpoint_number",
         "Number of the last signed checkpoint.",
-        {(): cast("float", last["number"])},
+        value=cast("float", last["number"]),
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_checkpoint_records",
         "Records that it covers.",
-        {(): cast("float", last["records"])},
+        value=cast("float", last["records"]),
     )
-    yield _gauge(
+    yield GaugeMetricFamily(
         "kagikura_checkpoint_timestamp_seconds",
         "When it was signed.",
-        {(): parse_rfc3339(str(last["time"])) / 1_000_000},
+        value=parse_rfc3339(str(last["time"])) / 1_000_000,
     )
 
 
 def _gauge(
     name: str, text: str, values: dict[tuple[tuple[str, str], ...], float]
 ) -> GaugeMetricFamily:
-    """A metric; its values by their labels."""
+    """A metric with labels; its values by them."""
     labels = next(iter(values), ())
     gauge = GaugeMetricFamily(name, text, labels=[label for label, _ in labels])
     for pairs, value in values.items():
@@ -158,9 +158,8 @@ def _gauge(
 
 
 class _Handler(WSGIRequestHandler):
-    timeout: ClassVar[float | None] = (
-        10  # seconds: who is silent holds a thread no longer
-    )
+    timeout: ClassVar[float | None] = 10
+    """Seconds: who is silent holds a thread no longer."""
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
